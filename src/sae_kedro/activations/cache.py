@@ -1,0 +1,275 @@
+"""Embedding shards on disk: every text is encoded once, and an interrupted run goes on where it stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from sae_kedro.activations.encoder import TextEncoder
+from sae_kedro.activations.texts import Corpus, clean_text, rejected, text_hash
+from sae_kedro.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+SHARD_SIZE = 8192
+_META = b"sae_kedro"
+
+
+@dataclass(frozen=True)
+class ShardInfo:
+    """What a shard says of itself, in its Parquet metadata."""
+
+    n_texts: int
+    first_row: int
+    """Position in the corpus of the first row read for this shard."""
+    next_row: int
+    """Position in the corpus at which the next shard starts."""
+    last: bool
+    """True when the corpus ended with this shard."""
+    skipped: dict[str, int] = field(default_factory=dict)
+    """Rows left out, by reason."""
+
+
+class Rows(NamedTuple):
+    """The rows of a shard."""
+
+    hashes: np.ndarray[Any, np.dtype[np.uint64]]
+    """`(n,)`: the hash that decides the held-out split."""
+    vectors: Tensor
+    """`(n, act_size)`, float32."""
+
+
+class EmbeddingCache:
+    """The embeddings of one corpus by one model, in order, as Parquet shards with columns text, hash, embedding.
+
+    Args:
+        folder: Where the shards of this corpus and model live.
+        corpus: Where texts that are not in the cache come from.
+        encoder: What encodes them.
+        limit: Use at most this many texts; None: all.
+    """
+
+    _temporary: tempfile.TemporaryDirectory[str] | None = None
+
+    def __init__(self, folder: Path, corpus: Corpus, encoder: TextEncoder, limit: int | None) -> None:
+        self.folder, self.corpus, self.encoder, self.limit = folder, corpus, encoder, limit
+        folder.mkdir(parents=True, exist_ok=True)
+        for leftover in folder.glob("*.tmp"):
+            leftover.unlink()
+        self.shards: list[ShardInfo] = []
+        for index in count():
+            info = self._info(index)
+            if info is None:
+                break
+            self.shards.append(info)
+
+    @classmethod
+    def open(cls, cfg: dict[str, Any], corpus: Corpus, encoder: TextEncoder) -> EmbeddingCache:
+        """Open the cache under `data_root` that belongs to this corpus and this model, or a new one.
+
+        A model that cannot be fingerprinted gets a temporary cache, which is removed with the object.
+        """
+        if encoder.fingerprint is None:
+            temporary = tempfile.TemporaryDirectory(prefix="sae-kedro-")
+            cache = cls(Path(temporary.name), corpus, encoder, cfg["num_examples"])
+            cache._temporary = temporary
+            return cache
+        key = hashlib.sha256(f"{corpus.fingerprint} {encoder.fingerprint}".encode()).hexdigest()[:16]
+        stem = "".join(c if c.isalnum() else "-" for c in Path(corpus.name).name.split(".")[0])[:40] or "corpus"
+        return cls(
+            Path(cfg["data_root"]) / "04_feature" / "embeddings" / f"{stem}-{key}",
+            corpus,
+            encoder,
+            cfg["num_examples"],
+        )
+
+    @property
+    def n_texts(self) -> int:
+        """Texts that are encoded and within the limit."""
+        total = sum(info.n_texts for info in self.shards)
+        return total if self.limit is None else min(total, self.limit)
+
+    @property
+    def complete(self) -> bool:
+        """True when nothing is left to encode."""
+        return (self.limit is not None and self.n_texts >= self.limit) or bool(self.shards and self.shards[-1].last)
+
+    @property
+    def skipped(self) -> dict[str, int]:
+        """Rows of the corpus that were left out, by reason."""
+        return dict(sum((Counter(info.skipped) for info in self.shards), Counter()))
+
+    def fill(self) -> None:
+        """Encode whatever is missing, with a progress bar.
+
+        Raises:
+            InputError: The corpus holds no text.
+        """
+        for _ in self.iter_shards():
+            pass
+        if self.n_texts == 0:
+            raise InputError(f"dataset_path={self.corpus.name!r} holds no text; skipped: {self.skipped}")
+        if self.skipped:
+            reasons = ", ".join(f"{number:,} {reason}" for reason, number in self.skipped.items())
+            logger.warning("Skipped rows of %s: %s", self.corpus.name, reasons)
+
+    def iter_shards(self) -> Iterator[int]:
+        """Yield the index of every shard within the limit, encoding those that are not there yet."""
+        seen = index = 0
+        while self.limit is None or seen < self.limit:
+            if index == len(self.shards):
+                if self.complete:
+                    return
+                yield from self._encode_missing()
+                return
+            seen += self.shards[index].n_texts
+            yield index
+            index += 1
+
+    def read(self, index: int) -> Rows:
+        """Read one shard, cut at the limit; a damaged one is named and encoded again."""
+        before = sum(info.n_texts for info in self.shards[:index])
+        keep = None if self.limit is None else max(0, self.limit - before)
+        try:
+            return self._read(index, keep)
+        except (pa.ArrowException, OSError) as error:
+            logger.warning("Shard %s is damaged (%s); encoding it again", self._path(index), str(error).split("\n")[0])
+            self._repair(index)
+            return self._read(index, keep)
+
+    def texts(self, index: int) -> list[str]:
+        """Return the texts of one shard, in the order of `read`."""
+        rows = self.read(index).vectors.shape[0]
+        texts: list[str] = pq.read_table(self._path(index), columns=["text"])["text"].to_pylist()
+        return texts[:rows]
+
+    def _path(self, index: int) -> Path:
+        return self.folder / f"shard-{index:05d}.parquet"
+
+    def _info(self, index: int) -> ShardInfo | None:
+        """Read a shard's own account; a damaged one in the middle is encoded again, a damaged last one dropped."""
+        path = self._path(index)
+        if not path.is_file():
+            return None
+        try:
+            metadata = pq.read_metadata(path).metadata or {}
+            return ShardInfo(**json.loads(metadata[_META]))
+        except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+            logger.warning("Shard %s is damaged (%s); encoding it again", path, str(error).split("\n")[0])
+        following = self._path(index + 1)
+        path.unlink()
+        if not following.is_file():
+            return None
+        first_row = self.shards[-1].next_row if self.shards else 0
+        end_row = int(json.loads(pq.read_metadata(following).metadata[_META])["first_row"])
+        return self._write(index, next(_chunks(self.corpus, first_row, end_row=end_row)))
+
+    def _repair(self, index: int) -> None:
+        info = self.shards[index]
+        chunk = next(_chunks(self.corpus, info.first_row, end_row=info.next_row))
+        self.shards[index] = self._write(index, chunk._replace(last=info.last))
+
+    def _read(self, index: int, keep: int | None) -> Rows:
+        table = pq.read_table(self._path(index), columns=["hash", "embedding"], page_checksum_verification=True)
+        table = table.slice(0, keep).combine_chunks()
+        flat = table["embedding"].chunk(0).flatten().to_numpy() if table.num_rows else np.empty(0, np.float32)
+        vectors = torch.from_numpy(flat.copy()).view(table.num_rows, -1)
+        return Rows(table["hash"].to_numpy(), vectors)
+
+    def _encode_missing(self) -> Iterator[int]:
+        """Encode on from the last shard, writing and yielding one shard after another."""
+        start = self.shards[-1].next_row if self.shards else 0
+        left = None if self.limit is None else self.limit - self.n_texts
+        with tqdm(total=self.limit, initial=self.n_texts, unit=" texts", desc="Encoding", smoothing=0.1) as bar:
+            for chunk in _chunks(self.corpus, start, left):
+                self.shards.append(self._write(len(self.shards), chunk, bar))
+                yield len(self.shards) - 1
+
+    def _write(self, index: int, chunk: _Chunk, bar: Any = None) -> ShardInfo:
+        vectors = self.encoder.encode(chunk.texts, on_progress=bar.update if bar is not None else None)
+        finite = vectors.isfinite().all(dim=1)
+        skipped, texts = dict(chunk.skipped), chunk.texts
+        if not finite.all():
+            skipped["not finite"] = int((~finite).sum())
+            vectors, texts = (
+                vectors[finite],
+                [text for text, keep in zip(texts, finite.tolist(), strict=True) if keep],
+            )
+        info = ShardInfo(len(texts), chunk.first_row, chunk.next_row, chunk.last, skipped)
+        element = pa.field("element", pa.float32(), nullable=False)
+        embedding = pa.FixedSizeListArray.from_arrays(
+            pa.array(vectors.numpy().reshape(-1)), type=pa.list_(element, self.encoder.act_size)
+        )
+        schema = pa.schema(
+            [("text", pa.string()), ("hash", pa.uint64()), pa.field("embedding", embedding.type)],
+            metadata={_META: json.dumps(vars(info))},
+        )
+        table = pa.Table.from_arrays(
+            [
+                pa.array(texts, pa.string()),
+                pa.array([text_hash(text) for text in texts], pa.uint64()),
+                embedding,
+            ],
+            schema=schema,
+        )
+        path = self._path(index)
+        partial = path.with_suffix(".tmp")
+        pq.write_table(
+            table,
+            partial,
+            compression={"text": "zstd", "hash": "none", "embedding.list.element": "none"},
+            use_dictionary=False,
+            write_statistics=False,
+            write_page_checksum=True,
+        )
+        partial.replace(path)
+        return info
+
+
+class _Chunk(NamedTuple):
+    texts: list[str]
+    first_row: int
+    next_row: int
+    last: bool
+    skipped: dict[str, int]
+
+
+def _chunks(corpus: Corpus, start: int, left: int | None = None, end_row: int | None = None) -> Iterator[_Chunk]:
+    """Cut the texts of a corpus from row `start` on into chunks: at `SHARD_SIZE` texts, and where `left` runs out.
+
+    Given `end_row`, one chunk holds everything up to that row.
+    """
+    texts: list[str] = []
+    skipped: Counter[str] = Counter()
+    first = row = start
+    full = SHARD_SIZE if end_row is None else float("inf")
+    for value in corpus.rows(start):
+        if row == end_row or len(texts) >= min(full, float("inf") if left is None else left):
+            yield _Chunk(texts, first, row, False, dict(skipped))
+            left = None if left is None else left - len(texts)
+            if left == 0 or end_row is not None:
+                return
+            texts, skipped, first = [], Counter(), row
+        row += 1
+        reason = rejected(value)
+        if reason is None:
+            texts.append(clean_text(str(value)))
+        else:
+            skipped[reason] += 1
+    if row > first:
+        yield _Chunk(texts, first, row, True, dict(skipped))

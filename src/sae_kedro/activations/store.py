@@ -1,0 +1,165 @@
+"""ActivationsStoreSBERT: the shuffling buffer between embeddings and training steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sae_kedro.activations.cache import EmbeddingCache
+from sae_kedro.activations.encoder import EmbeddingModel, TextEncoder
+from sae_kedro.activations.texts import Corpus, open_corpus
+from sae_kedro.config import post_init_cfg
+
+Part = Literal["held out", "calibration", "training"]
+
+
+class ActivationsStoreSBERT:
+    """Streams texts, encodes them, and serves shuffled minibatches of sentence embeddings.
+
+    Texts are encoded while the first epoch is served and kept in the embedding cache under `data_root`, so each
+    is encoded once. About `buffer_size` embeddings are in memory at a time: a buffer is filled with whole shards,
+    shuffled, served, and filled again. The last batch of an epoch may be smaller; no text is dropped.
+
+    A hash of its text decides what a row is for: the first `eval_fraction` of the hash range is held out for
+    evaluation, the next half as much for calibration, and the rest is for training.
+
+    Args:
+        model: A `SentenceTransformer`, or any object whose `encode(list of texts)` returns `(n, act_size)`.
+            None loads `model_name` when a text has to be encoded.
+        cfg: The configuration that `post_init_cfg` returned.
+        corpus: A corpus to use in place of the one that `dataset_path` names.
+    """
+
+    def __init__(self, model: EmbeddingModel | None, cfg: dict[str, Any], corpus: Corpus | None = None) -> None:
+        cfg = cfg if cfg.get("act_size") else post_init_cfg(cfg)
+        encoder = TextEncoder(cfg, model)
+        self._start(cfg, EmbeddingCache.open(cfg, corpus or open_corpus(cfg), encoder))
+
+    @classmethod
+    def from_cache(cls, cache: EmbeddingCache, cfg: dict[str, Any]) -> ActivationsStoreSBERT:
+        """Serve an embedding cache that is already open."""
+        store = cls.__new__(cls)
+        store._start(cfg, cache)
+        return store
+
+    def _start(self, cfg: dict[str, Any], cache: EmbeddingCache) -> None:
+        self.cache = cache
+        self.batch_size, self.n_epochs = int(cfg["batch_size"]), int(cfg["n_epochs"])
+        self.act_size, self.device = int(cfg["act_size"]), torch.device(cfg["device"])
+        self._buffer_size, self._seed = int(cfg["buffer_size"]), int(cfg["seed"])
+        self._eval_fraction = float(cfg["eval_fraction"])
+        self._kept: Tensor | None = None  # the whole training split, when it fits the buffer
+        self._batches = self._all_epochs()
+
+    def next_batch(self) -> Tensor:
+        """Return the next minibatch `(batch_size, act_size)`, float32; the last one of an epoch may be smaller.
+
+        Raises:
+            StopIteration: `n_epochs` epochs have been served.
+        """
+        return next(self._batches)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        """Iterate over the minibatches of all epochs, from the first."""
+        return self._all_epochs()
+
+    def epoch(self, number: int) -> Iterator[Tensor]:
+        """Yield the minibatches of one epoch; its order depends on `seed` and `number` alone."""
+        rng = np.random.default_rng([self._seed, number])
+        rest = torch.empty(0, self.act_size)
+        for buffer in self._buffers(rng if number else None):
+            order = torch.from_numpy(rng.permutation(len(buffer)))
+            taken = 0
+            if len(rest):
+                taken = min(self.batch_size - len(rest), len(buffer))
+                rest = torch.cat([rest, buffer[order[:taken]]])
+                if len(rest) < self.batch_size:
+                    continue
+                yield rest.to(self.device)
+            for start in range(taken, len(buffer), self.batch_size):
+                rest = buffer[order[start : start + self.batch_size]]
+                if len(rest) == self.batch_size:
+                    yield rest.to(self.device)
+                    rest = rest[:0]
+            if taken == len(buffer):
+                rest = rest[:0]
+        if len(rest):
+            yield rest.to(self.device)
+
+    def eval_batches(self, batch_size: int | None = None) -> Iterator[Tensor]:
+        """Yield the held-out embeddings in corpus order, `(batch_size, act_size)` at a time."""
+        size = batch_size or self.batch_size
+        for vectors in _regrouped(self._split(self.cache.iter_shards(), "held out"), size):
+            yield vectors.to(self.device)
+
+    def calibration_batches(self, batch_size: int = 8192) -> Iterator[Tensor]:
+        """Yield the calibration embeddings in corpus order: neither trained on nor reported on."""
+        for vectors in _regrouped(self._split(self.cache.iter_shards(), "calibration"), batch_size):
+            yield vectors.to(self.device)
+
+    def train_batches(self, batch_size: int = 8192) -> Iterator[Tensor]:
+        """Yield the training embeddings once, in corpus order, for statistics and calibration."""
+        kept = self._kept
+        source = iter([kept]) if kept is not None else self._split(self.cache.iter_shards(), "training")
+        for vectors in _regrouped(source, batch_size):
+            yield vectors.to(self.device)
+
+    def _all_epochs(self) -> Iterator[Tensor]:
+        for number in range(self.n_epochs):
+            yield from self.epoch(number)
+
+    def _buffers(self, rng: np.random.Generator | None) -> Iterator[Tensor]:
+        """Group shards into buffers of at least `buffer_size` rows; in corpus order without `rng`.
+
+        The first epoch keeps corpus order, because that is the order in which texts are encoded. A corpus that
+        fits the buffer is read once and kept.
+        """
+        order = list(self.cache.iter_shards()) if rng is not None else self.cache.iter_shards()
+        if self.cache.complete and self.cache.n_texts <= self._buffer_size:
+            if self._kept is None:
+                self._kept = torch.cat(list(self._split(order, "training")))
+            yield self._kept
+            return
+        if rng is not None:
+            order = rng.permutation(list(order)).tolist()
+        parts: list[Tensor] = []
+        for vectors in self._split(order, "training"):
+            parts.append(vectors)
+            if sum(map(len, parts)) >= self._buffer_size:
+                yield _merge(parts)
+        if parts:
+            yield _merge(parts)
+
+    def _split(self, shards: Iterable[int], part: Part) -> Iterator[Tensor]:
+        for index in shards:
+            rows = self.cache.read(index)
+            low, high = {
+                "held out": (0.0, self._eval_fraction),
+                "calibration": (self._eval_fraction, 1.5 * self._eval_fraction),
+                "training": (1.5 * self._eval_fraction, 1.0),
+            }[part]
+            position = rows.hashes * 2.0**-64
+            yield rows.vectors[torch.from_numpy((position >= low) & (position < high))]
+
+
+def _merge(parts: list[Tensor]) -> Tensor:
+    """Concatenate and empty the list, so that the parts are not held beside the whole."""
+    merged = torch.cat(parts)
+    parts.clear()
+    return merged
+
+
+def _regrouped(source: Iterator[Tensor], size: int) -> Iterator[Tensor]:
+    """Cut a stream of row blocks into blocks of `size` rows; the last may be smaller."""
+    rest: Tensor | None = None
+    for block in source:
+        rest = block if rest is None else torch.cat([rest, block])
+        whole = len(rest) - len(rest) % size
+        yield from rest[:whole].split(size) if whole else ()
+        rest = rest[whole:]
+    if rest is not None and len(rest):
+        yield rest

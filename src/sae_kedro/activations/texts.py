@@ -1,0 +1,281 @@
+"""A corpus as a stream of rows: a Hub dataset, local files, or the docstrings of the running Python."""
+
+from __future__ import annotations
+
+import csv
+import glob
+import gzip
+import hashlib
+import io
+import json
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from itertools import chain, islice
+from pathlib import Path
+from typing import IO, Any
+
+from sae_kedro.activations.python_docs import environment_fingerprint, paragraphs
+from sae_kedro.errors import InputError, nearest
+
+PYTHON_DOCS = "python-docs"
+FILE_KINDS = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".txt")
+_HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+
+
+class Corpus(ABC):
+    """An ordered, re-readable stream of rows, of which those that are non-empty texts are used."""
+
+    name: str
+
+    @property
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """A hash that changes whenever the rows may change."""
+
+    @abstractmethod
+    def rows(self, start: int = 0) -> Iterator[object]:
+        """Yield the raw value of every row from row `start` on."""
+
+
+def open_corpus(cfg: dict[str, Any]) -> Corpus:
+    """Open the corpus that `dataset_path` names and make sure that local files hold at least one text.
+
+    Args:
+        cfg: Reads `dataset_path`, `dataset_config`, `dataset_split`, `dataset_revision` and `text_column`.
+
+    Raises:
+        InputError: The path does not exist, the Hub cannot be reached, the column is missing or all rows are empty.
+    """
+    path = str(cfg["dataset_path"])
+    if path == PYTHON_DOCS:
+        return PythonDocs()
+    if files := _local_files(path):
+        corpus = LocalFiles(path, files, cfg["text_column"])
+        if not any(rejected(row) is None for row in corpus.rows()):
+            raise InputError(f"dataset_path={path!r} holds no text: every row of {cfg['text_column']!r} is empty")
+        return corpus
+    if _HUB_NAME.fullmatch(path) and not path.endswith((*FILE_KINDS, ".gz")) and not path.startswith("."):
+        return HubDataset(path, cfg)
+    raise InputError(_missing(path))
+
+
+def rejected(row: object) -> str | None:
+    """Say why a row is not used (`null`, `not text` or `empty`), or None for a usable text."""
+    if row is None:
+        return "null"
+    if not isinstance(row, str):
+        return "not text"
+    return None if row.strip() else "empty"
+
+
+def clean_text(text: str) -> str:
+    """Replace lone surrogates, which no UTF-8 file can hold."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+
+
+def text_hash(text: str) -> int:
+    """Return a 64-bit hash of a text, the same on every machine; it decides the held-out split."""
+    return int.from_bytes(hashlib.blake2b(text.encode("utf-8"), digest_size=8).digest(), "little")
+
+
+class PythonDocs(Corpus):
+    """English paragraphs from the docstrings of the standard library and the installed packages."""
+
+    name = PYTHON_DOCS
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with the interpreter and with the installed distributions."""
+        return environment_fingerprint()
+
+    def rows(self, start: int = 0) -> Iterator[str]:
+        """Yield paragraphs in a fixed order."""
+        return islice(paragraphs(), start, None)
+
+
+class LocalFiles(Corpus):
+    """One or more `.jsonl`, `.json`, `.csv`, `.tsv`, `.parquet` or `.txt` files, plain or gzipped."""
+
+    def __init__(self, name: str, files: list[Path], text_column: str) -> None:
+        self.name, self.files, self.text_column = name, files, text_column
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the files' contents and of the column read; files above 64 MiB by sample, size and time."""
+        digest = hashlib.sha256(self.text_column.encode())
+        for file in self.files:
+            size = file.stat().st_size
+            digest.update(f"{file.name}:{size}".encode())
+            with file.open("rb") as handle:
+                if size <= 1 << 26:
+                    digest.update(handle.read())
+                else:
+                    digest.update(handle.read(1 << 20) + str(file.stat().st_mtime_ns).encode())
+                    handle.seek(-(1 << 20), io.SEEK_END)
+                    digest.update(handle.read())
+        return digest.hexdigest()
+
+    def rows(self, start: int = 0) -> Iterator[object]:
+        """Yield the text column of every file, files in sorted order."""
+        return islice((row for file in self.files for row in self._read(file)), start, None)
+
+    def _read(self, file: Path) -> Iterator[object]:
+        kind = Path(file.name.removesuffix(".gz")).suffix
+        if kind == ".parquet":
+            yield from self._parquet(file)
+            return
+        with _open_text(file) as handle:
+            try:
+                if kind == ".txt":
+                    yield from (line.rstrip("\r\n") for line in handle)
+                elif kind in (".csv", ".tsv"):
+                    yield from self._csv(file, handle, "\t" if kind == ".tsv" else ",")
+                else:
+                    yield from self._json(file, handle)
+            except (UnicodeDecodeError, gzip.BadGzipFile, EOFError, csv.Error) as error:
+                raise InputError(f"{file} cannot be read as {kind[1:]}: {error}") from error
+
+    def _csv(self, file: Path, handle: IO[str], delimiter: str) -> Iterator[object]:
+        csv.field_size_limit(1 << 28)
+        table = csv.DictReader(handle, delimiter=delimiter)
+        if table.fieldnames is not None:
+            self._check_column(file, list(table.fieldnames))
+        yield from (row[self.text_column] for row in table)
+
+    def _json(self, file: Path, handle: IO[str]) -> Iterator[object]:
+        lines = ((number, line) for number, line in enumerate(handle, start=1) if line.strip())
+        number, line = next(lines, (1, "[]"))
+        if line.lstrip().startswith("["):
+            rows = iter(_parsed(file, number, line + handle.read()))
+        else:
+            rows = (_parsed(file, number, line) for number, line in chain([(number, line)], lines))
+        for index, row in enumerate(rows):
+            if isinstance(row, dict):
+                if index == 0:
+                    self._check_column(file, list(row))
+                yield row.get(self.text_column)
+            else:
+                yield row
+
+    def _parquet(self, file: Path) -> Iterator[object]:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            table = pq.ParquetFile(file)
+            self._check_column(file, table.schema_arrow.names)
+            for batch in table.iter_batches(batch_size=4096, columns=[self.text_column]):
+                yield from batch.column(0).to_pylist()
+        except pa.ArrowException as error:
+            raise InputError(f"{file} cannot be read as parquet: {error}") from error
+
+    def _check_column(self, file: Path, columns: list[str]) -> None:
+        if self.text_column not in columns:
+            raise InputError(
+                f"text_column={self.text_column!r} is not in {file}, whose columns are {', '.join(columns)}"
+                f"{nearest(self.text_column, columns)}"
+            )
+
+
+class HubDataset(Corpus):
+    """A dataset of the Hugging Face Hub, read with `streaming=True`."""
+
+    def __init__(self, name: str, cfg: dict[str, Any]) -> None:
+        self.name, self.text_column = name, str(cfg["text_column"])
+        self.config, self.split = cfg["dataset_config"], str(cfg["dataset_split"])
+        self.revision = self._commit(cfg["dataset_revision"])
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of name, configuration, split, commit and column."""
+        parts = (self.name, self.config, self.split, self.revision, self.text_column)
+        return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+    def rows(self, start: int = 0) -> Iterator[object]:
+        """Stream the text column."""
+        from datasets import load_dataset
+
+        try:
+            stream = load_dataset(self.name, self.config, split=self.split, revision=self.revision, streaming=True)
+        except ConnectionError as error:
+            raise InputError(self._offline()) from error
+        except (ValueError, FileNotFoundError) as error:
+            raise InputError(f"dataset_path={self.name!r}: {' '.join(str(error).split())}") from error
+        for number, row in enumerate(stream.skip(start)):
+            if number == 0 and self.text_column not in row:
+                raise InputError(
+                    f"text_column={self.text_column!r} is not in {self.name}, whose columns are {', '.join(row)}"
+                    f"{nearest(self.text_column, row)}"
+                )
+            yield row[self.text_column]
+
+    def _commit(self, revision: str | None) -> str:
+        """Resolve the revision to a commit, from the Hub or, offline, from what the Hub cache remembers."""
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import (
+            HFValidationError,
+            LocalEntryNotFoundError,
+            RepositoryNotFoundError,
+            RevisionNotFoundError,
+        )
+
+        try:
+            folder = snapshot_download(
+                self.name,
+                repo_type="dataset",
+                revision=revision,
+                allow_patterns=["README.md"],
+                etag_timeout=5,
+            )
+        except (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError) as error:
+            raise InputError(
+                f"dataset_path={self.name!r} is neither a local file nor a public Hub dataset"
+                + (f" with revision {revision!r}" if revision else "")
+            ) from error
+        except LocalEntryNotFoundError as error:
+            raise InputError(self._offline()) from error
+        return Path(folder).name
+
+    def _offline(self) -> str:
+        return (
+            f"dataset_path={self.name!r} is not a local file, and this machine is offline, so the Hub cannot be asked "
+            f"for it; offline, give a local file ({', '.join(FILE_KINDS)}) or {PYTHON_DOCS!r}"
+        )
+
+
+def _local_files(path: str) -> list[Path]:
+    """List the readable files behind a file name, a folder or a glob, sorted by name."""
+    location = Path(path).expanduser()
+    if location.is_file():
+        if not _supported(location):
+            raise InputError(f"dataset_path={path!r} is not one of {', '.join(FILE_KINDS)}, plain or with .gz")
+        return [location]
+    found = location.rglob("*") if location.is_dir() else map(Path, glob.glob(str(location), recursive=True))
+    files = sorted(file for file in found if file.is_file() and _supported(file))
+    if not files and location.is_dir():
+        raise InputError(f"dataset_path={path!r} is a folder without {', '.join(FILE_KINDS)} files")
+    return files
+
+
+def _supported(file: Path) -> bool:
+    return file.name.removesuffix(".gz").endswith(FILE_KINDS)
+
+
+def _missing(path: str) -> str:
+    folder = Path(path).expanduser().parent
+    siblings = [entry.name for entry in folder.iterdir()] if folder.is_dir() else [PYTHON_DOCS]
+    return f"dataset_path={path!r} does not exist{nearest(Path(path).name, siblings)}"
+
+
+def _open_text(file: Path) -> IO[str]:
+    if file.suffix == ".gz":
+        return gzip.open(file, "rt", encoding="utf-8-sig", newline="")
+    return file.open(encoding="utf-8-sig", newline="")
+
+
+def _parsed(file: Path, line: int, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{file}, line {line}: not valid JSON ({error})") from error

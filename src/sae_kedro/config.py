@@ -1,0 +1,223 @@
+"""The one table of configuration keys: names, types, defaults, bounds and meanings.
+
+`get_experiment_cfg` gives the defaults with your overrides, `post_init_cfg` checks them and fills in what is
+derived. Options that belong to one variant are declared by that variant and join the table when it is chosen.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal, get_args
+
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
+
+from sae_kedro.errors import InputError, nearest
+
+
+class ExperimentConfig(BaseModel):
+    """Every key of a run. `null` means: derived, or the library's own choice, as the meaning says."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, validate_default=True)
+
+    sae_type: str = Field("topk", description="SAE variant: vanilla, topk, batchtopk, jumprelu, or a plugin's name")
+    dict_size: int = Field(3072, ge=1, description="number of latents in the dictionary")
+    top_k: int = Field(32, ge=1, description="active latents per text: exact for topk, mean for batchtopk, target else")
+    input_unit_norm: bool = Field(False, description="standardise every embedding by its own mean and deviation first")
+    aux_penalty: float = Field(1 / 32, ge=0, description="weight of AuxK, the loss that revives dead latents; 0: off")
+    top_k_aux: int | None = Field(None, ge=1, description="dead latents per text used by AuxK; null: act_size / 2")
+    dead_after: float = Field(0.5, gt=0, description="a latent is dead after this many epochs without firing")
+
+    model_name: str = Field(
+        "sentence-transformers/all-MiniLM-L6-v2",
+        min_length=1,
+        description="SentenceTransformer: Hub name or folder",
+    )
+    model_batch_size: int = Field(
+        4096,
+        ge=1,
+        description="token budget of one forward pass of the Sentence-BERT model, padding included",
+    )
+    max_seq_length: int | None = Field(None, ge=1, description="tokens kept of a text; null: the model's own limit")
+    act_size: int | None = Field(None, ge=1, description="embedding size; null: read from the model")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto",
+        description="precision of the Sentence-BERT forward pass; auto: bfloat16 where the machine gains from it",
+    )
+    device: str = Field("auto", min_length=1, description="auto, cpu, cuda, cuda:N or mps")
+
+    dataset_path: str = Field(
+        "python-docs", min_length=1, description="Hub dataset, local file, folder or glob, or python-docs"
+    )
+    dataset_config: str | None = Field(None, description="configuration (subset) of a Hub dataset")
+    dataset_split: str = Field("train", min_length=1, description="split of a Hub dataset")
+    dataset_revision: str | None = Field(None, description="branch, tag or commit of a Hub dataset; null: main")
+    text_column: str = Field("text", min_length=1, description="column that holds the text")
+    num_examples: int | None = Field(30_000, ge=1, description="texts to use at most; null: the whole corpus")
+    eval_fraction: float = Field(
+        0.05,
+        ge=0,
+        le=1,
+        description="share of texts held out by a hash of the text; half as many again calibrate",
+    )
+
+    batch_size: int = Field(512, ge=1, description="embeddings per training step")
+    buffer_size: int = Field(65_536, ge=1, description="embeddings shuffled together in memory")
+    n_epochs: int = Field(10, ge=1, description="passes over the training texts")
+    lr: float | None = Field(None, gt=0, description="peak learning rate; null: derived from batch_size and run length")
+    beta1: float = Field(0.9, ge=0, lt=1, description="Adam's decay of the first moment")
+    beta2: float = Field(0.999, ge=0, lt=1, description="Adam's decay of the second moment")
+    max_grad_norm: float = Field(1.0, gt=0, description="gradients are clipped to this global norm")
+    lr_warmup: float = Field(0.05, ge=0, le=1, description="share of steps with linearly rising learning rate")
+    lr_decay: float = Field(0.2, ge=0, le=1, description="share of steps, at the end, with rate falling linearly to 0")
+    seed: int = Field(0, ge=0, description="seed of initial weights and data order")
+
+    checkpoint_every: int | None = Field(None, ge=1, description="steps between checkpoints; null: none before the end")
+    log_every: int = Field(20, ge=1, description="steps between rows of the metric history")
+    wandb_project: str = Field("sae_kedro", min_length=1, description="Weights & Biases project")
+    wandb_mode: Literal["auto", "online", "offline", "disabled"] = Field(
+        "auto", description="auto: online where credentials exist, else offline"
+    )
+    name: str | None = Field(None, description="name of the run; null: derived from the main keys")
+    data_root: str = Field("data", min_length=1, description="folder of the embedding cache and of all outputs")
+
+
+def get_experiment_cfg(**overrides: Any) -> dict[str, Any]:
+    """Return the default configuration with `overrides` applied.
+
+    Args:
+        overrides: Any key of `ExperimentConfig`, or an option of the chosen variant.
+
+    Returns:
+        A flat, JSON-serialisable dictionary with every key; pass it to `post_init_cfg` next.
+
+    Raises:
+        InputError: An unknown key, a wrong type or a value out of bounds.
+    """
+    return _validated(overrides)
+
+
+def post_init_cfg(cfg: dict[str, Any]) -> dict[str, Any]:
+    """Check a configuration and fill in what is derived from other keys, the model and the machine.
+
+    Args:
+        cfg: A configuration such as `get_experiment_cfg` returns; it is not changed.
+
+    Returns:
+        A copy in which `act_size`, `device`, `lr`, `name`, `top_k_aux` and the variant's options have values.
+
+    Raises:
+        InputError: Whatever is wrong, in one sentence.
+    """
+    from sae_kedro.activations.models import embedding_size
+
+    cfg = _validated(cfg, fill_options=True)
+    if cfg["act_size"] is None:
+        cfg["act_size"] = embedding_size(cfg["model_name"])
+    if cfg["top_k_aux"] is None:
+        cfg["top_k_aux"] = max(1, cfg["act_size"] // 2)
+    if cfg["lr"] is None:
+        cfg["lr"] = default_lr(cfg["batch_size"])
+    if cfg["name"] is None:
+        cfg["name"] = f"{cfg['sae_type']}-{cfg['dict_size']}-k{cfg['top_k']}-lr{cfg['lr']:.2g}-s{cfg['seed']}"
+    cfg["device"] = _resolve_device(cfg["device"])
+    return cfg
+
+
+def default_lr(batch_size: int) -> float:
+    """Peak learning rate for short runs on sentence embeddings: 2e-3 at batches of 512, growing with its root."""
+    return round(2e-3 * math.sqrt(min(batch_size, 2048) / 512), 6)
+
+
+def allowed_values(field: FieldInfo) -> str:
+    """Say in words what a key accepts, from its type and bounds."""
+    kinds = [kind for kind in (get_args(field.annotation) or (field.annotation,)) if kind is not type(None)]
+    if isinstance(kinds[0], str):
+        text = "one of " + ", ".join(str(kind) for kind in kinds)
+    else:
+        words = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+        text = words.get(
+            kinds[0],
+            "a list" if getattr(kinds[0], "__origin__", kinds[0]) in (list, tuple) else str(kinds[0]),
+        )
+        bounds = {Ge: "of at least {0.ge}", Gt: "above {0.gt}", Le: "at most {0.le}", Lt: "below {0.lt}"}
+        limits = [bounds[type(limit)].format(limit) for limit in field.metadata if type(limit) in bounds]
+        if kinds[0] is str and any(hasattr(limit, "min_length") for limit in field.metadata):
+            limits.append("that is not empty")
+        text = " ".join([text, " and ".join(limits)]).strip()
+    return text + (" or null" if type(None) in get_args(field.annotation) else "")
+
+
+def check_model(model: type[BaseModel], values: dict[str, Any]) -> dict[str, Any]:
+    """Validate `values` against a pydantic model and return them, raising one sentence for what is wrong.
+
+    Raises:
+        InputError: Names the first wrong key, the value given and what is allowed.
+    """
+    try:
+        return model(**values).model_dump()
+    except ValidationError as error:
+        raise InputError("; ".join(_sentence(model, problem) for problem in error.errors()[:3])) from None
+
+
+def _sentence(model: type[BaseModel], problem: Any) -> str:
+    key = str(problem["loc"][0]) if problem["loc"] else ""
+    if key not in model.model_fields:
+        return str(problem["msg"]).removeprefix("Value error, ")
+    given, field = problem["input"], model.model_fields[key]
+    choices = [value for value in get_args(field.annotation) if isinstance(value, str)]
+    return f"{key}={given!r} is not allowed: it must be {allowed_values(field)}{nearest(given, choices)}"
+
+
+def _validated(given: dict[str, Any], fill_options: bool = False) -> dict[str, Any]:
+    """Check core keys first (no heavy import), then the chosen variant's own options."""
+    from sae_kedro.sae.registry import BUILT_IN, sae_classes
+
+    core = ExperimentConfig.model_fields
+    cfg = check_model(ExperimentConfig, {key: value for key, value in given.items() if key in core})
+    sae_classes.check_name(cfg["sae_type"])
+    if cfg["top_k"] > cfg["dict_size"]:
+        raise InputError(
+            f"top_k={cfg['top_k']} is larger than dict_size={cfg['dict_size']}; choose at most {cfg['dict_size']}"
+        )
+    chosen = sae_classes[cfg["sae_type"]].Options
+    listed = {key: None for name in BUILT_IN for key in sae_classes[name].Options.model_fields}
+    for key, value in given.items():
+        if key not in core and key not in chosen.model_fields and not (key in listed and value is None):
+            raise InputError(_misplaced(key, value, cfg["sae_type"]))
+    own = {key: value for key, value in given.items() if key in chosen.model_fields and value is not None}
+    filled = check_model(chosen, own)
+    return cfg | listed | (filled if fill_options else {key: own.get(key) for key in filled})
+
+
+def _misplaced(key: str, value: object, sae_type: str) -> str:
+    """Explain a key that is neither a core key nor an option of the chosen variant."""
+    from sae_kedro.sae.registry import sae_classes
+
+    owner = {option: name for name in sae_classes.usable() for option in sae_classes[name].Options.model_fields}
+    if key in owner:
+        return (
+            f"{key}={value!r} is an option of sae_type={owner[key]!r}, but sae_type is {sae_type!r}; "
+            "leave it out or set it to null"
+        )
+    known = {*ExperimentConfig.model_fields, *owner}
+    return f"{key!r} is not a known key{nearest(key, known) or '; known keys: ' + ', '.join(sorted(known))}"
+
+
+def _resolve_device(device: str) -> str:
+    import torch
+
+    found = ["cpu"]
+    if torch.cuda.is_available():
+        found += ["cuda", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
+    if torch.backends.mps.is_available():
+        found.append("mps")
+    if device == "auto":
+        return next((kind for kind in ("cuda", "mps") if kind in found), "cpu")
+    if device not in found:
+        raise InputError(
+            f"device={device!r} is not available on this machine; choose auto or one of {', '.join(found)}"
+            f"{nearest(device, found)}"
+        )
+    return device

@@ -1,0 +1,56 @@
+"""Nodes that evaluate a trained SAE. Heavy libraries load inside them."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import plotly.graph_objects as go
+
+    from sae_kedro.activations.store import ActivationsStoreSBERT
+    from sae_kedro.evaluation.metrics import Evaluation
+    from sae_kedro.sae.base import SAE
+
+logger = logging.getLogger(__name__)
+
+
+def evaluate_sae(cfg: dict[str, Any], sae: SAE, activations_store: ActivationsStoreSBERT) -> Evaluation:
+    """Measure reconstruction and sparsity on held-out texts."""
+    from sae_kedro.errors import InputError
+    from sae_kedro.evaluation.metrics import evaluate
+
+    for key in ("model_name", "act_size"):
+        if sae.cfg[key] != cfg[key]:
+            raise InputError(f"{key}={cfg[key]!r} is not what this SAE was trained with; set {key}={sae.cfg[key]!r}")
+    return evaluate(sae.to(cfg["device"]), activations_store)
+
+
+def report_metrics(cfg: dict[str, Any], sae: SAE, evaluation: Evaluation) -> tuple[dict[str, Any], pd.DataFrame]:
+    """Name the run beside its metrics, and list every latent."""
+    from sae_kedro.evaluation.metrics import latent_table
+
+    about = {key: sae.cfg[key] for key in ("sae_type", "name", "dict_size", "top_k", "model_name")}
+    trained = {key: sae.cfg.get("training", {}).get(key) for key in ("n_texts", "n_steps", "seconds")}
+    metrics = about | {"dataset_path": cfg["dataset_path"]} | evaluation.metrics
+    metrics |= {
+        "n_train_texts": trained["n_texts"],
+        "n_steps": trained["n_steps"],
+        "seconds": trained["seconds"],
+    }
+    return metrics, latent_table(sae, evaluation)
+
+
+def plot_evaluation(evaluation: Evaluation) -> tuple[go.Figure, go.Figure, go.Figure]:
+    """Plot latent densities, L0, and FVU against the number of codes kept."""
+    from sae_kedro.evaluation import plots
+
+    return plots.density_histogram(evaluation), plots.l0_histogram(evaluation), plots.fvu_by_k(evaluation)
+
+
+def write_report(metrics: dict[str, Any], *figures: go.Figure) -> str:
+    """Put the metrics and all figures on one HTML page."""
+    from sae_kedro.evaluation.plots import report_html
+
+    return report_html(metrics, list(figures))

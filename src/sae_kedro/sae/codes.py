@@ -1,0 +1,161 @@
+"""Codes as they are: a few entries per text, held sparse where that pays and dense where it does not."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+DENSE_ABOVE = 0.05
+"""Share of entries above which dense products are faster than sparse ones (measured on CPU)."""
+
+
+class Transposed(NamedTuple):
+    """A support sorted by latent instead of by text."""
+
+    order: Tensor
+    """`(nnz,)`: position of each entry in the original, text-major order."""
+    rows: Tensor
+    """`(nnz,)`: the text of each entry."""
+    offsets: Tensor
+    """`(dict_size + 1,)`: where each latent's entries start."""
+
+
+class Support:
+    """Which (text, latent) entries may be non-zero or receive a gradient.
+
+    A sparse support holds compressed rows; a dense one stands for every entry.
+
+    Args:
+        shape: `(n, dict_size)`.
+        offsets: `(n + 1,)`, where each text's entries start; None for a dense support.
+        indices: `(nnz,)`, the latent of each entry, without repetition within a text; None for a dense support.
+    """
+
+    def __init__(self, shape: tuple[int, int], offsets: Tensor | None = None, indices: Tensor | None = None) -> None:
+        self.shape = shape
+        self._offsets, self._indices = offsets, indices
+
+    @property
+    def is_dense(self) -> bool:
+        """True when every entry belongs to the support."""
+        return self._indices is None
+
+    @property
+    def offsets(self) -> Tensor:
+        """Where each text's entries start, `(n + 1,)`; sparse supports only."""
+        assert self._offsets is not None
+        return self._offsets
+
+    @property
+    def indices(self) -> Tensor:
+        """The latent of each entry, `(nnz,)`; sparse supports only."""
+        assert self._indices is not None
+        return self._indices
+
+    @classmethod
+    def dense(cls, like: Tensor) -> Support:
+        """The support of every entry of `like` `(n, dict_size)`."""
+        return cls((like.shape[0], like.shape[1]))
+
+    @classmethod
+    def from_indices(cls, indices: Tensor, dict_size: int) -> Support:
+        """A support of `k` latents per text, from indices `(n, k)` without repetition in a row."""
+        n, k = indices.shape
+        if indices.device.type == "mps":  # stock sparse products are missing there
+            return cls((n, dict_size))
+        return cls((n, dict_size), torch.arange(0, n * k + 1, k, device=indices.device), indices.reshape(-1))
+
+    @classmethod
+    def from_mask(cls, mask: Tensor, dense_above: float = DENSE_ABOVE) -> Support:
+        """A support from a boolean mask `(n, dict_size)`; dense when more than `dense_above` of it is set."""
+        counts = mask.sum(dim=1)
+        if mask.device.type == "mps" or int(counts.sum()) > dense_above * mask.numel():
+            return cls.dense(mask)
+        offsets = torch.zeros(len(mask) + 1, dtype=torch.long, device=mask.device)
+        torch.cumsum(counts, dim=0, out=offsets[1:])
+        return cls((mask.shape[0], mask.shape[1]), offsets, mask.nonzero()[:, 1])
+
+    @property
+    def cols(self) -> Tensor | slice:
+        """The latent of each entry, to index a per-latent tensor `(dict_size,)` so that it broadcasts with values."""
+        return slice(None) if self._indices is None else self._indices
+
+    @cached_property
+    def rows(self) -> Tensor:
+        """The text of each entry `(nnz,)`; sparse supports only."""
+        return torch.repeat_interleave(torch.arange(self.shape[0], device=self.offsets.device), self.offsets.diff())
+
+    @cached_property
+    def transposed(self) -> Transposed:
+        """The same entries sorted by latent; computed once and shared by all gradients."""
+        order = torch.argsort(self.indices.int(), stable=True)
+        offsets = torch.zeros(self.shape[1] + 1, dtype=torch.long, device=self.indices.device)
+        torch.cumsum(torch.bincount(self.indices, minlength=self.shape[1]), dim=0, out=offsets[1:])
+        return Transposed(order, self.rows[order], offsets)
+
+    def gather(self, dense: Tensor) -> Tensor:
+        """Pick the entries of `dense` `(n, dict_size)`: `(nnz,)`, or `dense` itself when dense."""
+        return dense if self.is_dense else dense.view(-1)[self.rows * self.shape[1] + self.indices]
+
+    def restrict(self, keep: Tensor) -> Support:
+        """Keep only the entries marked in `keep` `(nnz,)`; sparse supports only."""
+        counts = torch.bincount(self.rows[keep], minlength=self.shape[0])
+        offsets = torch.zeros(self.shape[0] + 1, dtype=torch.long, device=keep.device)
+        torch.cumsum(counts, dim=0, out=offsets[1:])
+        return Support(self.shape, offsets, self.indices[keep])
+
+
+class Codes(NamedTuple):
+    """The codes of `n` texts. Entries of the support may still be zero; active means `values != 0`."""
+
+    support: Support
+    values: Tensor
+    """`(nnz,)` for a sparse support, `(n, dict_size)` for a dense one; any sign."""
+
+    @property
+    def n(self) -> int:
+        """Number of texts."""
+        return self.support.shape[0]
+
+    def to_dense(self) -> Tensor:
+        """Return the codes as `(n, dict_size)`."""
+        if self.support.is_dense:
+            return self.values
+        out = self.values.new_zeros(self.support.shape[0] * self.support.shape[1])
+        return out.index_put((self.support.rows * self.support.shape[1] + self.support.indices,), self.values).view(
+            self.support.shape
+        )
+
+    def l0(self) -> Tensor:
+        """Return the number of active latents of each text `(n,)`."""
+        active = self.values.detach() != 0
+        if self.support.is_dense:
+            return active.sum(dim=1)
+        return torch.bincount(self.support.rows[active], minlength=self.n)
+
+    def firing_counts(self) -> Tensor:
+        """Return how many texts each latent is active on `(dict_size,)`."""
+        active = self.values.detach() != 0
+        if self.support.is_dense:
+            return active.sum(dim=0)
+        return torch.bincount(self.support.indices[active], minlength=self.support.shape[1])
+
+    def prefix(self, size: int) -> Codes:
+        """Keep only the first `size` latents, in a dictionary of the same size."""
+        if self.support.is_dense:
+            return Codes(
+                self.support,
+                self.values * (torch.arange(self.values.shape[1], device=self.values.device) < size),
+            )
+        keep = self.support.indices < size
+        return Codes(self.support.restrict(keep), self.values[keep])
+
+    def largest(self, k: int) -> Codes:
+        """Keep the `k` codes of largest magnitude of each text."""
+        dense = self.to_dense()
+        indices = dense.abs().topk(min(k, dense.shape[1]), dim=1).indices
+        support = Support.from_indices(indices, dense.shape[1])
+        return Codes(support, support.gather(dense))

@@ -1,0 +1,20 @@
+"""TopK: the k largest pre-activations of each text."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from sae_kedro.sae.base import SAE
+from sae_kedro.sae.codes import Support
+
+
+class TopKSAE(SAE):
+    """Keeps the `top_k` largest positive pre-activations of each text (Gao et al., arXiv 2406.04093)."""
+
+    summary = "exactly top_k latents per text"
+    formula = "z = ReLU(pi) on the k largest pi of each text, 0 elsewhere; pi = (x - b_dec) W_enc + b_enc"
+    paper = "2406.04093"
+
+    def select(self, pre_acts: Tensor) -> Support:
+        """Choose the `top_k` largest entries of each row."""
+        return Support.from_indices(pre_acts.topk(self.top_k, dim=1, sorted=False).indices, self.dict_size)

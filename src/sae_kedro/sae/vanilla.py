@@ -1,0 +1,72 @@
+"""Vanilla: ReLU with an L1 penalty whose weight is found while training."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from sae_kedro.sae.base import SAE, Forward, Progress, SAEOptions
+from sae_kedro.sae.codes import Support
+
+
+class VanillaOptions(SAEOptions):
+    """Options of `VanillaSAE`."""
+
+    l1_coeff: float | None = Field(
+        None,
+        ge=0,
+        description="weight of the L1 penalty; null: steered so that top_k latents are active on average",
+    )
+
+
+class VanillaSAE(SAE):
+    """Penalises the sum of codes (Bricken et al. 2023, Towards Monosemanticity; Cunningham et al., arXiv 2309.08600).
+
+    The penalty is `l1 / sqrt(act_size) * sum_i |z_i|` per text; with unit-norm decoder rows it is scale-free. Without
+    `l1_coeff`, a controller moves ln(l1) in proportion to ln(L0 / top_k) after every step.
+    """
+
+    summary = "ReLU and an L1 penalty, top_k latents per text on average unless l1_coeff is set"
+    formula = "z = ReLU(pi); loss + l1 / sqrt(act_size) * sum |z|; pi = (x - b_dec) W_enc + b_enc"
+    paper = "2309.08600"
+    Options = VanillaOptions
+    options: VanillaOptions
+
+    START_L1 = 0.05
+    GAIN = 0.02
+    """Largest change of ln(l1) in one step."""
+    SMOOTHING = 0.9
+    """Decay of the running mean of L0."""
+
+    l1: Tensor
+    l0_mean: Tensor
+
+    def __init__(self, cfg: dict[str, Any]) -> None:
+        super().__init__(cfg)
+        given = self.options.l1_coeff
+        self.register_buffer("l1", torch.tensor(self.START_L1 if given is None else given))
+        self.register_buffer("l0_mean", torch.tensor(float(self.top_k)))
+
+    def select(self, pre_acts: Tensor) -> Support:
+        """Choose positive entries."""
+        return Support.from_mask(pre_acts > 0)
+
+    def losses(self, out: Forward) -> dict[str, Tensor]:
+        """Return the L1 penalty."""
+        return {"l1": self.l1 / math.sqrt(self.act_size) * out.codes.values.sum() / len(out.x)}
+
+    def prepare(self, x: Tensor) -> None:
+        """Start every latent at density `top_k / dict_size`."""
+        with torch.no_grad():
+            self.b_enc.sub_(self.sparse_start_levels(x))
+
+    def after_step(self, progress: Progress) -> None:
+        """Steer the penalty towards `top_k`, unless its weight is given."""
+        if self.options.l1_coeff is None:
+            self.l0_mean.lerp_(progress.l0.to(self.l0_mean), 1 - self.SMOOTHING)
+            error = (self.l0_mean.clamp_min(1e-3) / self.top_k).log().clamp(-1.0, 1.0)
+            self.l1.mul_((self.GAIN * error).exp()).clamp_(1e-6, 1e2)

@@ -1,0 +1,19 @@
+"""Kedro settings. Loaded by every command, so nothing heavy is imported here."""
+
+import logging
+import warnings
+
+import sae_kedro  # noqa: F401 - switches telemetry off
+from sae_kedro.hooks import CheckParameters, ShowProgress
+
+warnings.filterwarnings("ignore", message="register_new_resolver", category=UserWarning)
+# Nodes name types of libraries that load only when a node runs; no node takes a typed parameter group.
+logging.getLogger("kedro.validation.type_extractor").setLevel(logging.ERROR)
+
+HOOKS = (CheckParameters(), ShowProgress())
+DISABLE_HOOKS_FOR_PLUGINS = ("kedro-telemetry",)
+CONFIG_LOADER_ARGS = {
+    "base_env": "base",
+    "default_run_env": "local",
+    "merge_strategy": {"parameters": "soft", "globals": "soft"},
+}

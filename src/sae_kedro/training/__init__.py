@@ -1,0 +1,1 @@
+"""One trainer for every variant. A plain library: no Kedro."""
