@@ -207,7 +207,8 @@ class SAE(nn.Module):
         pre_acts = self._linear(x)
         support = self.select(pre_acts)
         values = ops.gather_pre_acts(x, (self.W_enc, self.b_enc, self.b_dec), pre_acts, support)
-        return Encoding(Codes(support, self.activate(values, support.cols)), pre_acts, values)
+        codes = Codes(support, support.clip(self.activate(values, support.cols)))
+        return Encoding(codes, pre_acts, values)
 
     def decode_scaled(self, codes: Codes) -> Tensor:
         """Reconstruct scaled rows `(n, act_size)` from codes."""

@@ -26,21 +26,28 @@ class Transposed(NamedTuple):
 class Support:
     """Which (text, latent) entries may be non-zero or receive a gradient.
 
-    A sparse support holds compressed rows; a dense one stands for every entry.
+    A sparse support holds compressed rows; a dense one a mask, or nothing when every entry may be active.
 
     Args:
         shape: `(n, dict_size)`.
         offsets: `(n + 1,)`, where each text's entries start; None for a dense support.
         indices: `(nnz,)`, the latent of each entry, without repetition within a text; None for a dense support.
+        mask: `(n, dict_size)`, what a dense support leaves room for; None for all of it.
     """
 
-    def __init__(self, shape: tuple[int, int], offsets: Tensor | None = None, indices: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        shape: tuple[int, int],
+        offsets: Tensor | None = None,
+        indices: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> None:
         self.shape = shape
-        self._offsets, self._indices = offsets, indices
+        self._offsets, self._indices, self._mask = offsets, indices, mask
 
     @property
     def is_dense(self) -> bool:
-        """True when every entry belongs to the support."""
+        """True when values are held as a matrix."""
         return self._indices is None
 
     @property
@@ -65,18 +72,24 @@ class Support:
         """A support of `k` latents per text, from indices `(n, k)` without repetition in a row."""
         n, k = indices.shape
         if indices.device.type == "mps":  # stock sparse products are missing there
-            return cls((n, dict_size))
+            mask = torch.zeros(n, dict_size, dtype=torch.bool, device=indices.device)
+            return cls((n, dict_size), mask=mask.scatter_(1, indices, True))
         return cls((n, dict_size), torch.arange(0, n * k + 1, k, device=indices.device), indices.reshape(-1))
 
     @classmethod
-    def from_mask(cls, mask: Tensor, dense_above: float = DENSE_ABOVE) -> Support:
-        """A support from a boolean mask `(n, dict_size)`; dense when more than `dense_above` of it is set."""
+    def from_mask(cls, mask: Tensor, dense_above: float | None = None) -> Support:
+        """A support from a boolean mask `(n, dict_size)`; dense when more than a share `dense_above` of it is set."""
         counts = mask.sum(dim=1)
-        if mask.device.type == "mps" or int(counts.sum()) > dense_above * mask.numel():
-            return cls.dense(mask)
+        limit = DENSE_ABOVE if dense_above is None else dense_above
+        if mask.device.type == "mps" or int(counts.sum()) > limit * mask.numel():
+            return cls((mask.shape[0], mask.shape[1]), mask=mask)
         offsets = torch.zeros(len(mask) + 1, dtype=torch.long, device=mask.device)
         torch.cumsum(counts, dim=0, out=offsets[1:])
         return cls((mask.shape[0], mask.shape[1]), offsets, mask.nonzero()[:, 1])
+
+    def clip(self, values: Tensor) -> Tensor:
+        """Set values outside the support to 0; only a dense support has any."""
+        return values if self._mask is None else values * self._mask
 
     @property
     def cols(self) -> Tensor | slice:
