@@ -7,7 +7,7 @@ import os
 from itertools import islice
 from pathlib import Path
 
-os.environ.update(HF_HUB_OFFLINE="1", DO_NOT_TRACK="1", WANDB_MODE="offline")
+os.environ.update(HF_HUB_OFFLINE="1", DO_NOT_TRACK="1", TQDM_DISABLE="1")
 
 import pytest
 import torch

@@ -19,7 +19,7 @@ from sae_kedro.errors import InputError, nearest
 class ExperimentConfig(BaseModel):
     """Every key of a run. `null` means: derived, or the library's own choice, as the meaning says."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", strict=True, validate_default=True, allow_inf_nan=False)
 
     sae_type: str = Field("topk", description="SAE variant: vanilla, topk, batchtopk, jumprelu, or a plugin's name")
     dict_size: int = Field(3072, ge=1, description="number of latents in the dictionary")

@@ -165,7 +165,7 @@ def evaluate(sae: SAE, store: EvaluationSource, batch_size: int = 1024) -> Evalu
         first = next(batches, torch.empty(0, sae.act_size))
     sae.eval()
     reconstruction, sparsity = ReconstructionMetrics(sae.train_mean), SparsityMetrics(sae.dict_size)
-    curve: dict[int, ReconstructionMetrics] = {}
+    head: list[Tensor] = []
     with tqdm(unit=" texts", desc="Evaluating") as bar:
         for batch in chain([first], batches):
             x, stats = sae.normalise(batch)
@@ -173,15 +173,12 @@ def evaluate(sae: SAE, store: EvaluationSource, batch_size: int = 1024) -> Evalu
             reconstruction.update(batch, sae.denormalise(sae.decode_scaled(codes), stats))
             sparsity.update(codes)
             if reconstruction.n - len(batch) < CURVE_ROWS:
-                for k in _powers_of_two(int(codes.l0().max())):
-                    part = sae.denormalise(sae.decode_scaled(codes.largest(k)), stats)
-                    curve.setdefault(k, ReconstructionMetrics(sae.train_mean)).update(batch, part)
+                head.append(batch)
             bar.update(len(batch))
     metrics = reconstruction.compute() | sparsity.compute()
     silent_in_training = (sae.density.cpu() == 0) | sae.density.cpu().isnan()
     dead = silent_in_training & (sparsity.firing_counts == 0)
     finite = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
-    n_curve = max((metric.n for metric in curve.values()), default=0)
     return Evaluation(
         metrics=finite
         | {
@@ -192,7 +189,7 @@ def evaluate(sae: SAE, store: EvaluationSource, batch_size: int = 1024) -> Evalu
         },
         l0_counts=sparsity.l0_counts,
         density=sparsity.firing_counts.double() / reconstruction.n,
-        fvu_by_k={k: metric.compute()["fvu"] for k, metric in sorted(curve.items()) if metric.n == n_curve},
+        fvu_by_k=fvu_by_k(sae, torch.cat(head)[:CURVE_ROWS]),
     )
 
 
@@ -211,5 +208,20 @@ def latent_table(sae: SAE, evaluation: Evaluation) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def _powers_of_two(limit: int) -> list[int]:
-    return [1 << power for power in range(max(1, limit).bit_length())]
+@torch.no_grad()
+def fvu_by_k(sae: SAE, batch: Tensor) -> dict[int, float]:
+    """Measure FVU when only the 1, 2, 4, ... codes of largest magnitude of each text are kept.
+
+    Args:
+        sae: A trained SAE.
+        batch: Embeddings `(n, act_size)`.
+    """
+    x, stats = sae.normalise(batch)
+    codes = sae.encode_scaled(x).codes
+    most = max(1, int(codes.l0().max()))
+    curve = {}
+    for k in (1 << power for power in range((most - 1).bit_length() + 1)):
+        metrics = ReconstructionMetrics(sae.train_mean)
+        metrics.update(batch, sae.denormalise(sae.decode_scaled(codes.largest(k)), stats))
+        curve[k] = metrics.compute()["fvu"]
+    return curve

@@ -21,12 +21,14 @@ from sae_kedro.sae import ops
 from sae_kedro.sae.codes import Codes, Support
 
 STANDARDISE_EPS = 1e-5
+SMALLEST_PRODUCT = 32
+"""Rows of the smallest encoder product at inference: smaller ones sum in another order, so codes would depend on n."""
 
 
 class SAEOptions(BaseModel):
     """A variant's own configuration keys: subclass it inside the variant, one described `Field` per key."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", strict=True, validate_default=True, allow_inf_nan=False)
 
 
 class Encoding(NamedTuple):
@@ -299,7 +301,8 @@ class SAE(nn.Module):
         """
         bias = self.b_enc - self.b_dec @ self.W_enc
         if not self.training:
-            return torch.addmm(bias, x, self.W_enc)
+            padding = (0, 0, 0, max(0, SMALLEST_PRODUCT - len(x)))
+            return torch.addmm(bias, nn.functional.pad(x, padding), self.W_enc)[: len(x)]
         size, old = len(x) * self.dict_size, self._pre_acts_buffer
         if old.numel() < size or (old.dtype, old.device) != (x.dtype, x.device):
             self._pre_acts_buffer = x.new_empty(size)

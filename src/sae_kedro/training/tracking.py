@@ -14,6 +14,10 @@ from urllib.parse import urlparse
 logger = logging.getLogger(__name__)
 
 Row = dict[str, Any]
+WANDB_HOSTS = ("api.wandb.ai", "api.forge.coreweave.com")
+"""Hosts under which `wandb login` stores credentials in a netrc file."""
+CONNECT_SECONDS = 20
+"""How long W&B may take to answer before the run goes on offline."""
 WandbMode = Literal["auto", "online", "offline", "disabled"]
 
 
@@ -80,11 +84,12 @@ def wandb_mode(mode: WandbMode) -> Literal["online", "offline", "disabled"]:
         return mode
     if os.environ.get("WANDB_API_KEY"):
         return "online"
-    host = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
+    own = urlparse(os.environ.get("WANDB_BASE_URL", "")).hostname
     try:
-        return "online" if netrc.netrc(os.environ.get("NETRC")).authenticators(host) else "offline"
+        known = netrc.netrc(os.environ.get("NETRC"))
     except (FileNotFoundError, netrc.NetrcParseError):
         return "offline"
+    return "online" if any(known.authenticators(host) for host in ((own,) if own else WANDB_HOSTS)) else "offline"
 
 
 def _start_wandb(cfg: dict[str, Any], folder: Path) -> Any:
@@ -93,7 +98,9 @@ def _start_wandb(cfg: dict[str, Any], folder: Path) -> Any:
         return None
     import wandb
 
-    settings = wandb.Settings(silent=True, console="off", init_timeout=20, disable_git=True, save_code=False)
+    settings = wandb.Settings(
+        silent=True, console="off", init_timeout=CONNECT_SECONDS, disable_git=True, save_code=False
+    )
     place = {"project": cfg["wandb_project"], "name": cfg["name"], "dir": str(folder), "config": cfg}
     try:
         return wandb.init(mode=mode, settings=settings, reinit="create_new", **place)

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from sae_kedro.evaluation import plots
+from sae_kedro.evaluation.metrics import Evaluation
+
+
+@pytest.fixture
+def evaluation():
+    counts = torch.zeros(11, dtype=torch.long)
+    counts[2], counts[4] = 30, 10
+    density = torch.tensor([0.0, 0.5, 0.01, 1e-9], dtype=torch.double)
+    return Evaluation({"sae_type": "topk", "l0": 2.5, "fvu": 0.25, "n_texts": 4000}, counts, density, {1: 0.8, 2: 0.5})
+
+
+def test_l0_histogram_counts_texts_in_the_range_used(evaluation):
+    bars = plots.l0_histogram(evaluation).data[0]
+    assert list(bars.x) == [2, 3, 4] and list(bars.y) == [30, 0, 10]
+
+
+def test_density_histogram_gives_silent_latents_a_bar_of_their_own(evaluation):
+    # silent at -6.5, below the lowest at -6
+    assert list(plots.density_histogram(evaluation).data[0].x) == pytest.approx([-6.5, -0.30103, -2.0, -6.0])
+
+
+def test_fvu_by_k_plots_the_curve(evaluation):
+    line = plots.fvu_by_k(evaluation).data[0]
+    assert list(line.x) == [1, 2] and list(line.y) == [0.8, 0.5]
+
+
+def test_training_curves_plot_every_row():
+    history = [{"step": s, "loss": 1 / s, "fvu": 1 / s, "l0": 32.0, "dead": 0} for s in (20, 40)]
+    figure = plots.training_curves(history)
+    assert len(figure.data) == 4 and list(figure.data[1].y) == [1 / 20, 1 / 40]
+
+
+def test_report_opens_without_a_network_and_shows_the_numbers(evaluation):
+    page = plots.report_html(evaluation.metrics, [plots.l0_histogram(evaluation), plots.fvu_by_k(evaluation)])
+    assert "<td>0.25</td>" in page and "<td>4,000</td>" in page
+    assert page.count("Plotly.newPlot") >= 2 and 'src="http' not in page

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import logging
+
+import pytest
+import torch
+
+from conftest import TensorStore
+from sae_kedro import InputError, evaluate, load_sae, sae_classes, train
+from sae_kedro.sae.base import SAE
+from sae_kedro.sae.codes import Support
+from sae_kedro.training.tracking import Tracker
+from sae_kedro.training.trainer import Trainer
+
+VARIANTS = ["vanilla", "topk", "batchtopk", "jumprelu"]
+
+
+def run(cfg, data, held_out=0, **kwargs):
+    return train(sae_classes[cfg["sae_type"]](cfg), TensorStore(data, cfg, held_out), cfg, **kwargs)
+
+
+@pytest.mark.parametrize("sae_type", VARIANTS)
+def test_training_lowers_the_loss_and_reconstructs_unseen_data(sae_type, make_cfg, sparse_data):
+    cfg = make_cfg(sae_type=sae_type, n_epochs=20, log_every=10)
+    tracker = Tracker(cfg)
+    data = sparse_data(3000)
+    sae = run(cfg, data, held_out=500, tracker=tracker)
+    assert tracker.history[-1]["fvu"] < 0.7 * tracker.history[0]["fvu"]
+    assert evaluate(sae, TensorStore(data, cfg, 500)).metrics["fvu"] < 0.35
+
+
+@pytest.mark.parametrize("sae_type", VARIANTS)
+def test_same_seed_same_weights_bit_for_bit(sae_type, make_cfg, sparse_data):
+    cfg, data = make_cfg(sae_type=sae_type), sparse_data(500)
+    one, two = run(cfg, data), run(cfg, data)
+    assert all(torch.equal(one.state_dict()[name], tensor) for name, tensor in two.state_dict().items())
+
+
+def test_every_variant_is_trained_by_the_same_code_a_new_one_too(make_cfg, sparse_data):
+    class Relu(SAE):
+        def select(self, pre_acts):
+            return Support.from_mask(pre_acts > 0.5)
+
+    cfg, data = make_cfg(n_epochs=10), sparse_data(1000)
+    sae = train(Relu(cfg), TensorStore(data, cfg), cfg)
+    x = sae.normalise(data)[0]
+    assert float((sae.run(x).x_hat - x).square().mean()) < 0.5
+
+
+def test_decoder_rows_have_unit_norm_after_and_orthogonal_gradients_before_each_step(make_cfg):
+    cfg = make_cfg()
+    sae = sae_classes["topk"](cfg)
+    trainer = Trainer(sae, cfg, 1000, 10)
+    dots = []
+    before_step = trainer.optimizer.step
+    trainer.optimizer.step = lambda: (dots.append((sae.W_dec.grad * sae.W_dec).sum(1).abs().max()), before_step())
+    for _ in range(5):
+        trainer.step(torch.randn(32, 16))
+        assert (sae.W_dec.norm(dim=1) - 1).abs().max() < 1e-6
+    assert max(dots) < 1e-6
+
+
+def test_projection_and_renormalisation_by_hand(make_cfg):
+    # w = (1,0), g = (3,4): the radial part is removed, so SGD with rate .1 goes to (1, -.4), then to unit norm
+    sae = sae_classes["topk"]({"act_size": 2, "dict_size": 1, "top_k": 1})
+    with torch.no_grad():
+        sae.W_dec.copy_(torch.tensor([[1.0, 0.0]]))
+    sae.W_dec.grad = torch.tensor([[3.0, 4.0]])
+    sae.project_decoder_gradient()
+    torch.optim.SGD([sae.W_dec], lr=0.1).step()
+    sae.normalise_decoder()
+    torch.testing.assert_close(sae.W_dec.detach(), torch.tensor([[0.9285, -0.3714]]), atol=1e-4, rtol=0)
+
+
+def test_gradients_are_clipped_to_the_global_norm_but_not_those_of_thresholds(make_cfg):
+    cfg = make_cfg(sae_type="jumprelu", max_grad_norm=1e-3)
+    sae = sae_classes["jumprelu"](cfg)
+    x = torch.randn(500, 16)
+    sae.prepare(x)
+    with torch.no_grad():
+        sae.threshold -= 0.5
+    Trainer(sae, cfg, 1000, 10).step(x)
+    clipped = [sae.W_enc.grad, sae.b_enc.grad, sae.W_dec.grad, sae.b_dec.grad]
+    assert float(torch.cat([grad.flatten() for grad in clipped]).norm()) == pytest.approx(1e-3, rel=1e-3)
+    assert float(sae.threshold.grad.norm()) > 1e-2
+
+
+@pytest.mark.parametrize("n", [1, 5, 31])
+def test_fewer_texts_than_one_batch_are_all_used_and_it_is_said(n, make_cfg, sparse_data, caplog):
+    data = sparse_data(n)
+    with caplog.at_level(logging.WARNING):
+        if n == 1:
+            with pytest.raises(InputError, match="all 1 training embeddings are the same"):
+                run(make_cfg(), data)
+            return
+        sae = run(make_cfg(), data)
+    assert f"Only {n} training texts, fewer than batch_size=32" in caplog.text
+    assert sae.cfg["training"]["n_texts"] == n and sae.cfg["training"]["n_steps"] == 2
+
+
+def test_steps_count_the_partial_last_batch(make_cfg, sparse_data):
+    assert run(make_cfg(n_epochs=3), sparse_data(100)).cfg["training"]["n_steps"] == 3 * 4
+
+
+def test_density_is_that_of_the_last_epoch(make_cfg, sparse_data):
+    sae = run(make_cfg(n_epochs=2), sparse_data(320))
+    assert float(sae.density.sum()) == pytest.approx(4, rel=1e-5)  # top_k latents per text
+    assert sae.density.min() >= 0
+
+
+def test_a_diverging_run_stops_with_a_sentence(make_cfg, sparse_data):
+    with pytest.raises(InputError, match=r"the loss is nan at step \d+; lr=.* is probably too high"):
+        data = sparse_data(100)
+        data[3, 3] = float("nan")
+        cfg = make_cfg(log_every=1)
+        sae = sae_classes["topk"](cfg)
+        sae.fit_input_scaling = lambda batches: 100
+        train(sae, TensorStore(data, cfg), cfg)
+
+
+def test_checkpoints_load_as_the_variant_they_were_saved_from(make_cfg, sparse_data, tmp_path):
+    cfg = make_cfg(sae_type="jumprelu", checkpoint_every=3)
+    run(cfg, sparse_data(320), folder=tmp_path)
+    steps = sorted(folder.name for folder in (tmp_path / "checkpoints").iterdir())
+    assert steps == [f"step-{step:07d}" for step in range(3, 21, 3)]
+    assert load_sae(tmp_path / "checkpoints" / steps[-1]).encode(sparse_data(3)).shape == (3, 64)
