@@ -197,14 +197,14 @@ def latent_table(sae: SAE, evaluation: Evaluation) -> pd.DataFrame:
     """List every latent: how often it fires in training and on the evaluated texts, and how its directions lie."""
     import pandas as pd
 
-    with torch.no_grad():
-        tied = torch.cosine_similarity(sae.W_enc.t(), sae.W_dec, dim=1)
     columns = {
         "latent": range(sae.dict_size),
         "train_density": sae.density.tolist(),
         "eval_density": evaluation.density.tolist(),
-        "encoder_decoder_cosine": tied.tolist(),
     }
+    if sae.linear_encoder:
+        with torch.no_grad():
+            columns["encoder_decoder_cosine"] = torch.cosine_similarity(sae.W_enc.t(), sae.W_dec, dim=1).tolist()
     return pd.DataFrame(columns)
 
 

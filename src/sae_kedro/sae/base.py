@@ -21,8 +21,6 @@ from sae_kedro.sae import ops
 from sae_kedro.sae.codes import Codes, Support
 
 STANDARDISE_EPS = 1e-5
-SMALLEST_PRODUCT = 32
-"""Rows of the smallest encoder product at inference: smaller ones sum in another order, so codes would depend on n."""
 
 
 class SAEOptions(BaseModel):
@@ -104,6 +102,10 @@ class SAE(nn.Module):
     """arXiv id of the source."""
     unit_norm_decoder: ClassVar[bool] = True
     """Whether decoder rows are kept at unit norm."""
+    linear_encoder: ClassVar[bool] = True
+    """Whether there are `W_enc` and `b_enc`; a variant without them defines `encode_scaled`."""
+    signed: ClassVar[bool] = False
+    """Whether codes may be negative."""
 
     Options: ClassVar[type[SAEOptions]] = SAEOptions
     """The variant's own keys."""
@@ -128,8 +130,9 @@ class SAE(nn.Module):
         rows = torch.randn(self.dict_size, self.act_size, generator=generator)
         rows /= rows.norm(dim=1, keepdim=True)
         self.W_dec = nn.Parameter(rows)
-        self.W_enc = nn.Parameter(rows.clone().t())
-        self.b_enc = nn.Parameter(torch.zeros(self.dict_size))
+        if self.linear_encoder:
+            self.W_enc = nn.Parameter(rows.clone().t())
+            self.b_enc = nn.Parameter(torch.zeros(self.dict_size))
         self.b_dec = nn.Parameter(torch.zeros(self.act_size))
         self.register_buffer("mean", torch.zeros(self.act_size))
         self.register_buffer("scale", torch.ones(()))
@@ -301,8 +304,7 @@ class SAE(nn.Module):
         """
         bias = self.b_enc - self.b_dec @ self.W_enc
         if not self.training:
-            padding = (0, 0, 0, max(0, SMALLEST_PRODUCT - len(x)))
-            return torch.addmm(bias, nn.functional.pad(x, padding), self.W_enc)[: len(x)]
+            return ops.steady_product(x, self.W_enc) + bias
         size, old = len(x) * self.dict_size, self._pre_acts_buffer
         if old.numel() < size or (old.dtype, old.device) != (x.dtype, x.device):
             self._pre_acts_buffer = x.new_empty(size)

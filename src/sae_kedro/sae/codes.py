@@ -156,14 +156,13 @@ class Codes(NamedTuple):
             return active.sum(dim=0)
         return torch.bincount(self.support.indices[active], minlength=self.support.shape[1])
 
-    def prefix(self, size: int) -> Codes:
-        """Keep only the first `size` latents, in a dictionary of the same size."""
+    def between(self, first: int, end: int) -> Codes:
+        """Keep only latents `first` to `end - 1`, in a dictionary of the same size."""
         if self.support.is_dense:
-            return Codes(
-                self.support,
-                self.values * (torch.arange(self.values.shape[1], device=self.values.device) < size),
-            )
-        keep = self.support.indices < size
+            kept = torch.zeros_like(self.values)
+            kept[:, first:end] = self.values[:, first:end]
+            return Codes(self.support, kept)
+        keep = (self.support.indices >= first) & (self.support.indices < end)
         return Codes(self.support.restrict(keep), self.values[keep])
 
     def largest(self, k: int) -> Codes:

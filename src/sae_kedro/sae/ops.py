@@ -18,6 +18,9 @@ from sae_kedro.sae.codes import Codes, Support
 
 warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta", category=UserWarning)
 
+SMALLEST_PRODUCT = 32
+"""Rows from which on matrix products of any size agree bit for bit (measured: 16 suffice)."""
+
 
 def gather_pre_acts(
     x: Tensor, sae_weights: tuple[Tensor, Tensor, Tensor], pre_acts: Tensor, support: Support
@@ -35,6 +38,14 @@ def gather_pre_acts(
     """
     values: Tensor = _GatherPreActs.apply(x, *sae_weights, pre_acts, support)
     return values
+
+
+def steady_product(x: Tensor, weight: Tensor) -> Tensor:
+    """Multiply `x (n, a)` by `weight (a, b)` so that a row's result does not depend on how many rows there are.
+
+    Products of a few rows sum in another order than larger ones; padding them to `SMALLEST_PRODUCT` rows mends that.
+    """
+    return (F.pad(x, (0, 0, 0, max(0, SMALLEST_PRODUCT - len(x)))) @ weight)[: len(x)]
 
 
 def decode(codes: Codes, W_dec: Tensor) -> Tensor:

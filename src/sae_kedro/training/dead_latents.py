@@ -47,10 +47,11 @@ def aux_k_loss(sae: SAE, out: Forward, dead: Tensor, k_aux: int) -> Tensor:
         k_aux: Dead latents used per text at most.
     """
     residual = (out.x - out.x_hat).detach()
-    acts = sae.latent_pre_acts(out.x, dead).relu()
+    pre_acts = sae.latent_pre_acts(out.x, dead)
+    acts = pre_acts if sae.signed else pre_acts.relu()
     if k_aux < len(dead):
-        top = acts.topk(k_aux, dim=1, sorted=False)
-        acts = torch.zeros_like(acts).scatter(1, top.indices, top.values)
+        strongest = acts.detach().abs().topk(k_aux, dim=1, sorted=False).indices
+        acts = torch.zeros_like(acts).scatter(1, strongest, acts.gather(1, strongest))
     explained = acts @ sae.W_dec[dead]
     centred = residual - residual.mean(dim=0) if len(residual) > 1 else residual
     floor = 1e-12 * residual.numel()
