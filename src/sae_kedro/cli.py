@@ -7,10 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 import click
+from kedro.config import MissingConfigException
 from kedro.framework.cli.project import run
 from kedro.framework.cli.utils import CONTEXT_SETTINGS
+from kedro.framework.project import pipelines
 
-from sae_kedro.errors import InputError
+from sae_kedro.errors import InputError, nearest
 
 
 @click.group(context_settings=CONTEXT_SETTINGS)
@@ -18,14 +20,22 @@ def cli() -> None:
     """Commands of sae_kedro."""
 
 
+def _check_pipelines(names: list[str]) -> None:
+    for name in names:
+        if name not in pipelines:
+            known = ", ".join(key for key in pipelines if not key.startswith("_"))
+            raise InputError(f"there is no pipeline {name!r}; choose one of {known}{nearest(name, pipelines)}")
+
+
 def _one_sentence(command: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         try:
+            _check_pipelines([name for name in (kwargs["pipeline"], *kwargs["pipelines"]) if name])
             return command(*args, **kwargs)
         except Exception as error:
             cause: BaseException | None = error
-            while cause is not None and not isinstance(cause, InputError):
+            while cause is not None and not isinstance(cause, (InputError, MissingConfigException)):
                 cause = cause.__cause__
             if cause is None:
                 raise

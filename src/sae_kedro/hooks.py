@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
 from kedro.framework.hooks import hook_impl
 
 logger = logging.getLogger(__name__)
+
+PATH_KEYS = ("sae_type", "data_root")
+"""Keys that are part of output paths: the catalog reads them from globals.yml and --params alone."""
 
 SHOWN = (
     "sae_type",
@@ -47,24 +51,42 @@ class CheckParameters:
         from sae_kedro.errors import InputError
 
         parameters = catalog.load("parameters")
-        given = {**self._config["globals"], **(run_params["runtime_params"] or {})}
-        for key in (
-            "sae_type",
-            "data_root",
-        ):  # they are part of output paths, which only these two places reach
-            if parameters.get(key) != given.get(key):
-                raise InputError(
-                    f"set {key}={parameters.get(key)!r} in globals.yml or with --params, not in parameters.yml"
-                )
-        parameters["data_root"] = str(self._project_path / Path(parameters["data_root"]).expanduser())
         cfg = post_init_cfg(parameters)
+        given = {**self._config["globals"], **(run_params["runtime_params"] or {})}
+        for key in PATH_KEYS:
+            if cfg[key] != given.get(key):
+                raise InputError(f"set {key}={cfg[key]!r} in globals.yml or with --params, not in parameters.yml")
+        for key in self._config["globals"].keys() - set(PATH_KEYS):
+            raise InputError(f"{key!r} has no effect in globals.yml; set it in parameters.yml or with --params")
+        parameters["data_root"] = str(self._project_path / Path(cfg["data_root"]).expanduser())
+        _check_writable(Path(parameters["data_root"]), cfg["data_root"])
         open_corpus(cfg)
         if (size := embedding_size(cfg["model_name"])) != cfg["act_size"]:
             raise InputError(
                 f"act_size={cfg['act_size']} does not match {cfg['model_name']}, whose embeddings have size {size}; "
                 "leave act_size at null"
             )
+        if "sae" in pipeline.inputs():
+            if not catalog.exists("sae"):
+                raise InputError(
+                    f"there is no trained {cfg['sae_type']} SAE in data_root={cfg['data_root']!r}; "
+                    f"run `kedro run --pipelines train --params sae_type={cfg['sae_type']}` first"
+                )
+            trained_with = catalog.load("sae").cfg
+            for key in ("model_name", "act_size"):
+                if trained_with[key] != cfg[key]:
+                    raise InputError(
+                        f"{key}={cfg[key]!r} is not what this SAE was trained with; set {key}={trained_with[key]!r}"
+                    )
         catalog.save("parameters", parameters)
+
+
+def _check_writable(folder: Path, given: str) -> None:
+    from sae_kedro.errors import InputError
+
+    existing = next(place for place in (folder, *folder.parents) if place.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        raise InputError(f"data_root={given!r} cannot be written: {existing} is not a folder with write permission")
 
 
 class ShowProgress:

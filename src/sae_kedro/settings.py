@@ -2,13 +2,15 @@
 
 import logging
 import warnings
+from pathlib import Path
 
 import sae_kedro  # noqa: F401 - switches telemetry off
 from sae_kedro.hooks import CheckParameters, ShowProgress
 
 warnings.filterwarnings("ignore", message="register_new_resolver", category=UserWarning)
 # Nodes name types of libraries that load only when a node runs; no node takes a typed parameter group.
-logging.getLogger("kedro.validation.type_extractor").setLevel(logging.ERROR)
+# A filter, because Kedro resets the levels of its loggers whenever a project is configured.
+logging.getLogger("kedro.validation.type_extractor").addFilter(lambda record: record.levelno >= logging.ERROR)
 
 HOOKS = (CheckParameters(), ShowProgress())
 DISABLE_HOOKS_FOR_PLUGINS = ("kedro-telemetry",)
@@ -16,4 +18,5 @@ CONFIG_LOADER_ARGS = {
     "base_env": "base",
     "default_run_env": "local",
     "merge_strategy": {"parameters": "soft", "globals": "soft"},
+    "custom_resolvers": {"home": lambda path: str(Path(str(path)).expanduser())},  # a leading ~ in a path
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -69,8 +70,6 @@ class EmbeddingCache:
     def __init__(self, folder: Path, corpus: Corpus, encoder: TextEncoder, limit: int | None) -> None:
         self.folder, self.corpus, self.encoder, self.limit = folder, corpus, encoder, limit
         folder.mkdir(parents=True, exist_ok=True)
-        for leftover in folder.glob("*.tmp"):
-            leftover.unlink()
         self.shards: list[ShardInfo] = []
         for index in count():
             info = self._info(index)
@@ -130,73 +129,87 @@ class EmbeddingCache:
 
     def iter_shards(self) -> Iterator[int]:
         """Yield the index of every shard within the limit, encoding those that are not there yet."""
+        encoding: Iterator[int] = iter(())
         seen = index = 0
         while self.limit is None or seen < self.limit:
-            if index == len(self.shards):
-                if self.complete:
+            if index == len(self.shards) and next(encoding, None) is None:
+                encoding = self._encode_missing()
+                if next(encoding, None) is None:
                     return
-                yield from self._encode_missing()
-                return
             seen += self.shards[index].n_texts
             yield index
             index += 1
 
     def read(self, index: int) -> Rows:
         """Read one shard, cut at the limit; a damaged one is named and encoded again."""
-        before = sum(info.n_texts for info in self.shards[:index])
-        keep = None if self.limit is None else max(0, self.limit - before)
-        try:
-            return self._read(index, keep)
-        except (pa.ArrowException, OSError) as error:
-            logger.warning("Shard %s is damaged (%s); encoding it again", self._path(index), str(error).split("\n")[0])
-            self._repair(index)
-            return self._read(index, keep)
+        table = self._table(index, ["hash", "embedding"])
+        vectors = table["embedding"].combine_chunks().flatten().to_numpy().reshape(-1, self.encoder.act_size)
+        return Rows(table["hash"].to_numpy(), torch.from_numpy(vectors.copy()))
 
     def texts(self, index: int) -> list[str]:
         """Return the texts of one shard, in the order of `read`."""
-        rows = self.read(index).vectors.shape[0]
-        texts: list[str] = pq.read_table(self._path(index), columns=["text"])["text"].to_pylist()
-        return texts[:rows]
+        texts: list[str] = self._table(index, ["text"])["text"].to_pylist()
+        return texts
 
     def _path(self, index: int) -> Path:
         return self.folder / f"shard-{index:05d}.parquet"
 
+    @property
+    def _next_row(self) -> int:
+        """Position in the corpus of the first row that no shard has read."""
+        return self.shards[-1].next_row if self.shards else 0
+
     def _info(self, index: int) -> ShardInfo | None:
-        """Read a shard's own account; a damaged one in the middle is encoded again, a damaged last one dropped."""
+        """Take in the next shard, or encode it again if it is damaged and a sound one follows; None at the end."""
+        info, start = self._account(index), self._next_row
+        if info is not None and info.first_row == start:
+            return info
+        following = self._account(index + 1)
+        if following is None or following.first_row <= start:
+            return None
+        return self._write(index, next(_chunks(self.corpus, start, end_row=following.first_row)))
+
+    def _account(self, index: int) -> ShardInfo | None:
+        """Read what a shard says of itself; None for one that is missing or damaged."""
         path = self._path(index)
         if not path.is_file():
             return None
         try:
-            metadata = pq.read_metadata(path).metadata or {}
-            return ShardInfo(**json.loads(metadata[_META]))
+            footer = pq.read_metadata(path)
+            info = ShardInfo(**json.loads((footer.metadata or {})[_META]))
+            if not info.n_texts == footer.num_rows == info.next_row - info.first_row - sum(info.skipped.values()):
+                raise ValueError("its counts contradict each other")
         except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
-            logger.warning("Shard %s is damaged (%s); encoding it again", path, str(error).split("\n")[0])
-        following = self._path(index + 1)
-        path.unlink()
-        if not following.is_file():
+            _warn_of_damage(path, error)
             return None
-        first_row = self.shards[-1].next_row if self.shards else 0
-        end_row = int(json.loads(pq.read_metadata(following).metadata[_META])["first_row"])
-        return self._write(index, next(_chunks(self.corpus, first_row, end_row=end_row)))
+        return info
+
+    def _table(self, index: int, columns: list[str]) -> pa.Table:
+        """Read columns of one shard, cut at the limit."""
+        path = self._path(index)
+        try:
+            table = pq.read_table(path, columns=columns, page_checksum_verification=True)
+        except (pa.ArrowException, OSError) as error:
+            _warn_of_damage(path, error)
+            self._repair(index)
+            table = pq.read_table(path, columns=columns)
+        before = sum(info.n_texts for info in self.shards[:index])
+        return table.slice(0, None if self.limit is None else max(0, self.limit - before))
 
     def _repair(self, index: int) -> None:
         info = self.shards[index]
         chunk = next(_chunks(self.corpus, info.first_row, end_row=info.next_row))
         self.shards[index] = self._write(index, chunk._replace(last=info.last))
 
-    def _read(self, index: int, keep: int | None) -> Rows:
-        table = pq.read_table(self._path(index), columns=["hash", "embedding"], page_checksum_verification=True)
-        table = table.slice(0, keep).combine_chunks()
-        flat = table["embedding"].chunk(0).flatten().to_numpy() if table.num_rows else np.empty(0, np.float32)
-        vectors = torch.from_numpy(flat.copy()).view(table.num_rows, -1)
-        return Rows(table["hash"].to_numpy(), vectors)
-
     def _encode_missing(self) -> Iterator[int]:
-        """Encode on from the last shard, writing and yielding one shard after another."""
-        start = self.shards[-1].next_row if self.shards else 0
+        """Encode on from the last shard, one shard after another, until another reader has gone further."""
+        if self.complete:
+            return
         left = None if self.limit is None else self.limit - self.n_texts
         with tqdm(total=self.limit, initial=self.n_texts, unit=" texts", desc="Encoding", smoothing=0.1) as bar:
-            for chunk in _chunks(self.corpus, start, left):
+            for chunk in _chunks(self.corpus, self._next_row, left):
+                if chunk.first_row != self._next_row:
+                    return
                 self.shards.append(self._write(len(self.shards), chunk, bar))
                 yield len(self.shards) - 1
 
@@ -228,17 +241,24 @@ class EmbeddingCache:
             schema=schema,
         )
         path = self._path(index)
-        partial = path.with_suffix(".tmp")
-        pq.write_table(
-            table,
-            partial,
-            compression={"text": "zstd", "hash": "none", "embedding.list.element": "none"},
-            use_dictionary=False,
-            write_statistics=False,
-            write_page_checksum=True,
-        )
-        partial.replace(path)
+        partial = path.with_suffix(f".{os.getpid()}.tmp")
+        try:
+            pq.write_table(
+                table,
+                partial,
+                compression={"text": "zstd", "hash": "none", "embedding.list.element": "none"},
+                use_dictionary=False,
+                write_statistics=False,
+                write_page_checksum=True,
+            )
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
         return info
+
+
+def _warn_of_damage(path: Path, error: Exception) -> None:
+    logger.warning("Shard %s is damaged (%s); encoding it again", path, str(error).split("\n")[0])
 
 
 class _Chunk(NamedTuple):

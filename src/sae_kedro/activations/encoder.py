@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_NO_LIMIT = 1 << 30  # tokenizers without a limit carry a number too large for them to be told
+
 
 class EmbeddingModel(Protocol):
     """The one method that a model needs; every `SentenceTransformer` has it."""
@@ -70,6 +72,8 @@ class TextEncoder:
         Raises:
             InputError: The model's embedding size is not `act_size`.
         """
+        if not texts:
+            return torch.empty(0, self.act_size)
         model, report = self._model, on_progress or (lambda _: None)
         if not _is_plain_transformer(model):
             vectors = torch.as_tensor(np.asarray(model.encode(texts)), dtype=torch.float32)
@@ -78,8 +82,10 @@ class TextEncoder:
             return vectors
         out = torch.empty(len(texts), self.act_size)
         prompt = (model.prompts or {}).get(model.default_prompt_name or "", "")
-        longest = min(self._max_seq_length or model.max_seq_length, model.max_seq_length)
-        tokens = model.tokenizer([prompt + text for text in texts], truncation=True, max_length=longest)
+        limits = [limit for limit in (self._max_seq_length, model.max_seq_length) if limit and limit < _NO_LIMIT]
+        tokens = model.tokenizer(
+            [prompt + text for text in texts], truncation=bool(limits), max_length=min(limits, default=None)
+        )
         for rows in self._batches([len(ids) for ids in tokens["input_ids"]]):
             batch = {key: [values[row] for row in rows] for key, values in tokens.items()}
             features = model.tokenizer.pad(batch, return_tensors="pt").to(self.device)
@@ -129,7 +135,7 @@ class TextEncoder:
         if size != self.act_size:
             raise InputError(
                 f"act_size={self.act_size} does not match the model, whose embeddings have size {size}; "
-                "leave act_size at null"
+                f"set act_size to {size} or null"
             )
 
 
@@ -143,15 +149,21 @@ def resolve_dtype(dtype: str, device: str) -> str:
 
 
 def _is_plain_transformer(model: Any) -> bool:
-    """A SentenceTransformer that starts with a text transformer, whose tokens can be batched by length."""
-    first = next(iter(model), None) if isinstance(model, torch.nn.Sequential) else None
-    return type(first).__name__ == "Transformer" and hasattr(model.tokenizer, "pad")
+    """A SentenceTransformer that starts with a text transformer, whose tokens can be batched by length.
+
+    One that leaves its prompt out of the pooling does not count: only its own `encode` knows the prompt's length.
+    """
+    if not isinstance(model, torch.nn.Sequential) or type(next(iter(model), None)).__name__ != "Transformer":
+        return False
+    return hasattr(model.tokenizer, "pad") and all(getattr(module, "include_prompt", True) for module in model)
 
 
 def _object_fingerprint(model: Any) -> str | None:
     if not isinstance(model, torch.nn.Module):
         return None
-    digest = hashlib.sha256(json.dumps([str(model), getattr(model, "prompts", None)], default=str).encode())
+    names = ("prompts", "default_prompt_name", "max_seq_length", "truncate_dim")
+    settings = [str(model), *(getattr(model, name, None) for name in names)]
+    digest = hashlib.sha256(json.dumps(settings, default=str).encode())
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())

@@ -90,8 +90,14 @@ def _packaged_minilm() -> Path | None:
     return folder if weights.is_file() and _sha256(weights) == OFFICIAL_SHA256 else None
 
 
-@lru_cache(maxsize=64)
 def _sha256(path: Path) -> str:
+    """Hash a file; once, as long as its size and time stay the same."""
+    status = path.stat()
+    return _hashed(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _hashed(path: Path, _size: int, _mtime_ns: int) -> str:
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):

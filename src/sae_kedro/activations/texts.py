@@ -9,6 +9,7 @@ import hashlib
 import io
 import json
 import re
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from itertools import chain, islice
@@ -133,7 +134,7 @@ class LocalFiles(Corpus):
                     yield from self._csv(file, handle, "\t" if kind == ".tsv" else ",")
                 else:
                     yield from self._json(file, handle)
-            except (UnicodeDecodeError, gzip.BadGzipFile, EOFError, csv.Error) as error:
+            except (UnicodeDecodeError, gzip.BadGzipFile, zlib.error, EOFError, csv.Error) as error:
                 raise InputError(f"{file} cannot be read as {kind[1:]}: {error}") from error
 
     def _csv(self, file: Path, handle: IO[str], delimiter: str) -> Iterator[object]:
@@ -167,7 +168,7 @@ class LocalFiles(Corpus):
             self._check_column(file, table.schema_arrow.names)
             for batch in table.iter_batches(batch_size=4096, columns=[self.text_column]):
                 yield from batch.column(0).to_pylist()
-        except pa.ArrowException as error:
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise InputError(f"{file} cannot be read as parquet: {error}") from error
 
     def _check_column(self, file: Path, columns: list[str]) -> None:

@@ -25,7 +25,9 @@ def save_sae(sae: SAE, path: str | Path) -> None:
     save_file({name: tensor.detach().cpu().contiguous() for name, tensor in sae.state_dict().items()}, weights)
     weights.replace(folder / WEIGHTS_FILE)
     settings = folder / f"{CFG_FILE}.tmp"
-    settings.write_text(json.dumps(sae.cfg, indent=2) + "\n")
+    provider = sae_classes.providers().get(str(sae.cfg.get("sae_type")), [None])[0]
+    origin = {"sae_provider": {"distribution": provider.distribution, "version": provider.version}} if provider else {}
+    settings.write_text(json.dumps(sae.cfg | origin, indent=2) + "\n")
     settings.replace(folder / CFG_FILE)
 
 
@@ -43,9 +45,11 @@ def load_sae(path: str | Path, device: str = "cpu") -> SAE:
     cfg = _read_cfg(folder)
     sae_type = str(cfg["sae_type"])
     if sae_type not in sae_classes:
-        owner = cfg.get("sae_provider", {}).get("distribution") or f"sae-kedro-{sae_type}"
+        provider = cfg.get("sae_provider", {})
+        owner = provider.get("distribution") or f"sae-kedro-{sae_type}"
         raise InputError(
-            f"{folder} holds an SAE of type {sae_type!r}, which is not installed; run `pip install {owner}`"
+            f"{folder} holds an SAE of type {sae_type!r}, which is not installed; run `pip install {owner}` "
+            f"(it was saved with version {provider.get('version') or 'unknown'})"
         )
     sae = sae_classes[sae_type](cfg)
     try:

@@ -6,6 +6,7 @@ Nothing is imported until a class is asked for, so listing is fast and a broken 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, NamedTuple
@@ -50,8 +51,17 @@ class SAERegistry(Mapping[str, "type[SAE]"]):
         """
         if name in BUILT_IN:
             raise InputError(f"sae_type {name!r} is built in; register {cls.__name__} under another name")
-        self._registered[name] = self._checked(name, cls, f"register({name!r})")
+        self._registered[name] = checked(name, cls, f"register({name!r})")
         return cls
+
+    @contextmanager
+    def registered(self, name: str, cls: type[SAE]) -> Iterator[None]:
+        """Register a class for the length of a `with` block."""
+        self.register(name, cls)
+        try:
+            yield
+        finally:
+            del self._registered[name]
 
     def providers(self) -> dict[str, list[Provider]]:
         """Return who offers each name, without importing anything."""
@@ -108,7 +118,7 @@ class SAERegistry(Mapping[str, "type[SAE]"]):
             raise InputError(
                 f"sae_type={name!r} is broken: {provider} fails to load with {type(error).__name__}: {error}"
             ) from error
-        return self._checked(name, cls, str(provider))
+        return checked(name, cls, str(provider))
 
     def __iter__(self) -> Iterator[str]:
         """Iterate over all names, importing nothing."""
@@ -122,15 +132,20 @@ class SAERegistry(Mapping[str, "type[SAE]"]):
         """Tell whether anybody offers the name, importing nothing."""
         return name in self.providers()
 
-    @staticmethod
-    def _checked(name: str, cls: object, source: str) -> type[SAE]:
-        from sae_kedro.sae.base import SAE
 
-        if not (isinstance(cls, type) and issubclass(cls, SAE)):
-            raise InputError(
-                f"sae_type={name!r} is broken: {source} is {cls!r}, which is not a subclass of sae_kedro.sae.SAE"
-            )
-        return cls
+def checked(name: str, cls: object, source: str) -> type[SAE]:
+    """Return `cls` if it is an SAE class.
+
+    Raises:
+        InputError: It is something else.
+    """
+    from sae_kedro.sae.base import SAE
+
+    if not (isinstance(cls, type) and issubclass(cls, SAE)):
+        raise InputError(
+            f"sae_type={name!r} is broken: {source} is {cls!r}, which is not a subclass of sae_kedro.sae.SAE"
+        )
+    return cls
 
 
 def _provider(point: EntryPoint) -> Provider:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,18 +12,12 @@ if TYPE_CHECKING:
     from sae_kedro.evaluation.metrics import Evaluation
     from sae_kedro.sae.base import SAE
 
-logger = logging.getLogger(__name__)
 
-
-def evaluate_sae(cfg: dict[str, Any], sae: SAE, activations_store: ActivationsStoreSBERT) -> Evaluation:
+def evaluate_sae(sae: SAE, activations_store: ActivationsStoreSBERT) -> Evaluation:
     """Measure reconstruction and sparsity on held-out texts."""
-    from sae_kedro.errors import InputError
     from sae_kedro.evaluation.metrics import evaluate
 
-    for key in ("model_name", "act_size"):
-        if sae.cfg[key] != cfg[key]:
-            raise InputError(f"{key}={cfg[key]!r} is not what this SAE was trained with; set {key}={sae.cfg[key]!r}")
-    return evaluate(sae.to(cfg["device"]), activations_store)
+    return evaluate(sae.to(activations_store.device), activations_store)
 
 
 def report_metrics(cfg: dict[str, Any], sae: SAE, evaluation: Evaluation) -> tuple[dict[str, Any], pd.DataFrame]:

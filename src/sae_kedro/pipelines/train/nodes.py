@@ -9,26 +9,22 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
     from sae_kedro.activations.store import ActivationsStoreSBERT
+    from sae_kedro.evaluation.metrics import Evaluation
     from sae_kedro.sae.base import SAE
     from sae_kedro.training.tracking import Tracker
 
 
-def build_sae(cfg: dict[str, Any]) -> SAE:
-    """Build the chosen variant with fresh weights."""
+def train_sae(cfg: dict[str, Any], activations_store: ActivationsStoreSBERT) -> tuple[SAE, Tracker]:
+    """Build the chosen variant and train it, tracking metrics in `history.jsonl` and W&B."""
     from sae_kedro.sae.registry import sae_classes
-
-    return sae_classes[cfg["sae_type"]](cfg)
-
-
-def train_sae(cfg: dict[str, Any], untrained_sae: SAE, activations_store: ActivationsStoreSBERT) -> tuple[SAE, Tracker]:
-    """Train the SAE, tracking metrics in `history.jsonl` and W&B."""
     from sae_kedro.training.tracking import Tracker
     from sae_kedro.training.trainer import train
 
     root, kind = Path(cfg["data_root"]), cfg["sae_type"]
+    sae = sae_classes[kind](cfg)
     tracker = Tracker(cfg, root / "08_reporting" / kind)
     try:
-        return train(untrained_sae, activations_store, cfg, root / "06_models" / kind, tracker), tracker
+        return train(sae, activations_store, cfg, root / "06_models" / kind, tracker), tracker
     except BaseException:
         tracker.close(exit_code=1)
         raise
@@ -41,7 +37,7 @@ def plot_training(tracker: Tracker) -> go.Figure:
     return training_curves(tracker.history)
 
 
-def close_tracker(tracker: Tracker, metrics: dict[str, Any]) -> None:
+def close_tracker(tracker: Tracker, evaluation: Evaluation) -> None:
     """Add the final metrics to the tracked run and finish it."""
-    tracker.summarise(metrics)
+    tracker.summarise(evaluation.metrics)
     tracker.close()

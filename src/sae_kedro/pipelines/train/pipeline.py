@@ -1,4 +1,4 @@
-"""activations_store -> sae, training_curves."""
+"""cfg, activations_store -> sae, training_curves; the tracker stays open until the evaluation is in."""
 
 from __future__ import annotations
 
@@ -11,14 +11,8 @@ def create_pipeline() -> Pipeline:
     """Train the chosen variant on the activation buffer."""
     return Pipeline(
         [
-            Node(nodes.build_sae, "cfg", "untrained_sae", name="build_sae"),
-            Node(
-                nodes.train_sae,
-                ["cfg", "untrained_sae", "activations_store"],
-                ["sae", "tracker"],
-                name="train_sae",
-            ),
+            Node(nodes.train_sae, ["cfg", "activations_store"], ["sae", "tracker"], name="train_sae"),
             Node(nodes.plot_training, "tracker", "training_curves", name="plot_training"),
-            Node(nodes.close_tracker, ["tracker", "metrics"], None, name="close_tracker"),
+            Node(nodes.close_tracker, ["tracker", "evaluation"], None, name="close_tracker"),
         ]
     )
