@@ -13,6 +13,7 @@ from kedro.framework.cli.utils import CONTEXT_SETTINGS
 from kedro.framework.project import pipelines
 
 from sae_kedro.errors import InputError, nearest
+from sae_kedro.sae_commands import sae
 
 
 @click.group(context_settings=CONTEXT_SETTINGS)
@@ -46,3 +47,4 @@ def _one_sentence(command: Callable[..., Any]) -> Callable[..., Any]:
 
 run.callback = _one_sentence(run.callback)
 cli.add_command(run)
+cli.add_command(sae)

@@ -7,9 +7,10 @@ derived. Options that belong to one variant are declared by that variant and joi
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, get_args
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
-from annotated_types import Ge, Gt, Le, Lt
+from annotated_types import Ge, Gt, Le, Lt, MinLen
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
@@ -130,23 +131,25 @@ def default_lr(batch_size: int) -> float:
     return round(2e-3 * math.sqrt(min(batch_size, 2048) / 512), 6)
 
 
+_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", list: "a list"}
+_BOUNDS = {Ge: "of at least {0.ge}", Gt: "above {0.gt}", Le: "at most {0.le}", Lt: "below {0.lt}"}
+
+
 def allowed_values(field: FieldInfo) -> str:
     """Say in words what a key accepts, from its type and bounds."""
-    kinds = [kind for kind in (get_args(field.annotation) or (field.annotation,)) if kind is not type(None)]
-    if isinstance(kinds[0], str):
-        text = "one of " + ", ".join(str(kind) for kind in kinds)
+    kind, *others = get_args(field.annotation) if _is_union(field.annotation) else (field.annotation,)
+    if get_origin(kind) is Literal:
+        text = "one of " + ", ".join(map(str, get_args(kind)))
     else:
-        words = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
-        text = words.get(
-            kinds[0],
-            "a list" if getattr(kinds[0], "__origin__", kinds[0]) in (list, tuple) else str(kinds[0]),
-        )
-        bounds = {Ge: "of at least {0.ge}", Gt: "above {0.gt}", Le: "at most {0.le}", Lt: "below {0.lt}"}
-        limits = [bounds[type(limit)].format(limit) for limit in field.metadata if type(limit) in bounds]
-        if kinds[0] is str and any(hasattr(limit, "min_length") for limit in field.metadata):
+        limits = [_BOUNDS[type(limit)].format(limit) for limit in field.metadata if type(limit) in _BOUNDS]
+        if any(isinstance(limit, MinLen) for limit in field.metadata):
             limits.append("that is not empty")
-        text = " ".join([text, " and ".join(limits)]).strip()
-    return text + (" or null" if type(None) in get_args(field.annotation) else "")
+        text = " ".join([_WORDS.get(get_origin(kind) or kind, str(kind)), " and ".join(limits)]).strip()
+    return text + (" or null" if type(None) in others else "")
+
+
+def _is_union(annotation: object) -> bool:
+    return get_origin(annotation) in (Union, UnionType)
 
 
 def check_model(model: type[BaseModel], values: dict[str, Any]) -> dict[str, Any]:
@@ -163,7 +166,7 @@ def check_model(model: type[BaseModel], values: dict[str, Any]) -> dict[str, Any
 
 def _sentence(model: type[BaseModel], problem: Any) -> str:
     key = str(problem["loc"][0]) if problem["loc"] else ""
-    if key not in model.model_fields:
+    if key not in model.model_fields or problem["type"] == "value_error":
         return str(problem["msg"]).removeprefix("Value error, ")
     given, field = problem["input"], model.model_fields[key]
     choices = [value for value in get_args(field.annotation) if isinstance(value, str)]

@@ -50,6 +50,8 @@ class CheckParameters:
         from sae_kedro.config import post_init_cfg
         from sae_kedro.errors import InputError
 
+        if "ParallelRunner" in str(run_params.get("runner")):
+            raise InputError("ParallelRunner cannot pass a corpus or a buffer between processes; leave --runner out")
         parameters = catalog.load("parameters")
         cfg = post_init_cfg(parameters)
         given = {**self._config["globals"], **(run_params["runtime_params"] or {})}

@@ -87,6 +87,7 @@ class ActivationsStoreSBERT:
                     rest = rest[:0]
             if taken == len(buffer):
                 rest = rest[:0]
+            del buffer  # before the next one is put together, so that memory holds one at a time
         if len(rest):
             yield rest.to(self.device)
 
