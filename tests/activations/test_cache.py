@@ -1,0 +1,434 @@
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+from itertools import islice, zip_longest
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import torch
+from stub_models import CountingEncoder, HashModel, NotFiniteModel
+
+from sae_kedro import InputError, get_experiment_cfg
+from sae_kedro.activations import cache as cache_module
+from sae_kedro.activations.cache import EmbeddingCache
+from sae_kedro.activations.encoder import TextEncoder
+from sae_kedro.activations.texts import open_corpus, text_hash
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _small_shards():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cache_module, "SHARD_SIZE", 8)
+        yield
+
+
+@pytest.fixture(scope="module")
+def texts(docs) -> list[str]:
+    """30 distinct short texts: three full shards and one of 6."""
+    return [f"{number}. {text[:40]}" for number, text in enumerate(docs[:30])]
+
+
+@pytest.fixture(scope="module")
+def rows(texts) -> list[str]:
+    """The texts, and an empty row within the second shard."""
+    return [*texts[:12], "", *texts[12:]]
+
+
+def opened(folder, rows, model, limit=None, name="cache"):
+    file = folder / "corpus.jsonl"
+    file.write_text("".join(json.dumps({"text": row}) + "\n" for row in rows))
+    size = getattr(model, "act_size", 384)
+    cfg = get_experiment_cfg(dataset_path=str(file), act_size=size, dtype="float32", device="cpu")
+    return EmbeddingCache(folder / name, open_corpus(cfg), CountingEncoder(cfg, model), limit)
+
+
+@pytest.fixture
+def make_cache(tmp_path, minilm):
+    """Open a cache over rows, again and again in one folder if need be."""
+
+    def make(rows, limit=None, model=minilm):
+        return opened(tmp_path, rows, model, limit)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory, rows, minilm):
+    """A cache of the rows that nothing happened to."""
+    return filled(opened(tmp_path_factory.mktemp("sound"), rows, minilm))
+
+
+@pytest.fixture
+def encoded(tmp_path, sound):
+    """A folder with a copy of the sound shards, where `make_cache` opens its caches."""
+    return shutil.copytree(sound.folder, tmp_path / "cache")
+
+
+def filled(cache):
+    cache.fill()
+    return cache
+
+
+def texts_of(cache):
+    return [text for index in cache.iter_shards() for text in cache.texts(index)]
+
+
+def vectors_of(cache):
+    return torch.cat([cache.read(index).vectors for index in cache.iter_shards()])
+
+
+def assert_same_rows(cache, expected):
+    assert texts_of(cache) == texts_of(expected)
+    assert torch.equal(vectors_of(cache), vectors_of(expected))
+
+
+def shard_files(cache):
+    return sorted(path.name for path in cache.folder.iterdir())
+
+
+def test_shards_hold_every_text_its_hash_and_its_embedding_in_order(make_cache, minilm, texts):
+    cache = filled(make_cache(texts))
+    assert texts_of(cache) == texts
+    np.testing.assert_allclose(vectors_of(cache), minilm.encode(texts), atol=1e-5)
+    hashes = [value for index in cache.iter_shards() for value in cache.read(index).hashes.tolist()]
+    assert hashes == [text_hash(text) for text in texts]
+    assert shard_files(cache) == [f"shard-0000{index}.parquet" for index in range(4)]
+    assert [info.n_texts for info in cache.shards] == [8, 8, 8, 6]
+
+
+def test_pandas_reads_the_shards(make_cache, texts):
+    cache = filled(make_cache(texts))
+    frame = pd.read_parquet(cache.folder)
+    assert list(frame.columns) == ["text", "hash", "embedding"]
+    assert frame["text"].tolist() == texts
+    np.testing.assert_array_equal(np.stack(frame["embedding"]), vectors_of(cache))
+
+
+def test_datasets_streams_the_shards(make_cache, texts):
+    from datasets import load_dataset
+
+    cache = filled(make_cache(texts))
+    files = sorted(map(str, cache.folder.glob("*.parquet")))
+    rows = list(load_dataset("parquet", data_files=files, split="train", streaming=True))
+    assert [row["text"] for row in rows] == texts
+    np.testing.assert_array_equal(np.array([row["embedding"] for row in rows], np.float32), vectors_of(cache))
+
+
+def test_a_second_open_encodes_nothing(make_cache, texts):
+    first = filled(make_cache(texts))
+    second = filled(make_cache(texts))
+    assert first.encoder.encoded == texts
+    assert second.encoder.encoded == []
+    assert second.complete and second.n_texts == 30
+    assert_same_rows(second, first)
+
+
+def test_more_examples_encode_only_the_rest_and_keep_the_earlier_vectors(make_cache, texts):
+    earlier = vectors_of(filled(make_cache(texts, limit=11)))
+    longer = filled(make_cache(texts, limit=21))
+    assert longer.encoder.encoded == texts[11:21]
+    assert texts_of(longer) == texts[:21]
+    assert torch.equal(vectors_of(longer)[:11], earlier)
+    whole = filled(make_cache(texts))
+    assert whole.encoder.encoded == texts[21:]
+    assert texts_of(whole) == texts
+
+
+def test_a_limit_inside_a_shard_cuts_it(make_cache, texts):
+    whole = filled(make_cache(texts))
+    cut = filled(make_cache(texts, limit=11))
+    assert cut.encoder.encoded == []
+    assert cut.complete and cut.n_texts == 11
+    assert list(cut.iter_shards()) == [0, 1]
+    assert texts_of(cut) == texts[:11]
+    assert torch.equal(vectors_of(cut), vectors_of(whole)[:11])
+
+
+@pytest.mark.parametrize("limit", [8, 16])
+def test_a_limit_at_the_end_of_a_shard_encodes_no_text_more(make_cache, texts, limit):
+    cache = filled(make_cache(texts, limit=limit))
+    assert cache.encoder.encoded == texts[:limit]
+    assert cache.complete
+    assert [info.n_texts for info in cache.shards] == [8] * (limit // 8)
+
+
+def test_a_limit_beyond_the_corpus_is_complete_with_the_corpus(make_cache, texts):
+    assert filled(make_cache(texts, limit=1000)).n_texts == 30
+    again = filled(make_cache(texts, limit=1000))
+    assert again.complete and again.encoder.encoded == []
+
+
+def test_an_interrupted_run_goes_on_at_the_last_shard_and_ends_with_the_same_rows(make_cache, rows, texts, sound):
+    interrupted = make_cache(rows)
+    interrupted.encoder.fail_after = 20
+    with pytest.raises(KeyboardInterrupt):
+        interrupted.fill()
+    assert shard_files(interrupted) == ["shard-00000.parquet", "shard-00001.parquet"]
+    resumed = make_cache(rows)
+    assert resumed.n_texts == 16 and not resumed.complete
+    resumed.fill()
+    assert resumed.encoder.encoded == texts[16:]
+    assert_same_rows(resumed, sound)
+
+
+def test_the_same_object_goes_on_after_an_interruption(make_cache, texts):
+    cache = make_cache(texts)
+    cache.encoder.fail_after = 20
+    with pytest.raises(KeyboardInterrupt):
+        cache.fill()
+    cache.encoder.fail_after = 1000
+    assert texts_of(filled(cache)) == texts
+
+
+def test_a_half_written_shard_is_not_used(make_cache, rows, texts, sound):
+    folder = make_cache(rows).folder
+    whole = (sound.folder / "shard-00001.parquet").read_bytes()
+    (folder / "shard-00000.tmp").write_bytes(whole)
+    (folder / "shard-00001.1234.tmp").write_bytes(whole[:100])
+    cache = filled(make_cache(rows))
+    assert cache.encoder.encoded == texts
+    assert_same_rows(cache, sound)
+
+
+def test_nothing_is_left_of_a_shard_that_could_not_be_written(make_cache, texts, monkeypatch):
+    cache = make_cache(texts)
+
+    def fails(_, file, **__):
+        file.write_bytes(b"PAR1")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(cache_module.pq, "write_table", fails)
+    with pytest.raises(OSError, match="No space left"):
+        cache.fill()
+    assert shard_files(cache) == []
+
+
+def test_two_runs_over_one_folder_do_not_disturb_each_other(make_cache, rows, sound, monkeypatch):
+    first, write_table = make_cache(rows), cache_module.pq.write_table
+
+    def another_run_comes_in_between(table, file, **options):
+        write_table(table, file, **options)
+        with monkeypatch.context() as other_process:
+            other_process.setattr(cache_module.pq, "write_table", write_table)
+            other_process.setattr(cache_module.os, "getpid", lambda: 1)
+            filled(make_cache(rows))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cache_module.pq, "write_table", another_run_comes_in_between)
+        first.fill()
+    assert_same_rows(first, sound)
+    assert_same_rows(make_cache(rows), sound)
+
+
+def test_two_readers_of_a_cold_cache_encode_every_text_once(make_cache, texts):
+    cache = make_cache(texts)
+    ahead, behind = cache.iter_shards(), cache.iter_shards()
+    assert next(behind) == 0
+    assert list(ahead) == [0, 1, 2, 3]
+    assert list(behind) == [1, 2, 3]
+    assert cache.encoder.encoded == texts
+    assert texts_of(cache) == texts
+
+
+def test_two_readers_that_take_turns_encode_every_text_once(make_cache, texts):
+    cache = make_cache(texts)
+    turns = list(zip_longest(cache.iter_shards(), cache.iter_shards()))
+    assert turns == [(0, 0), (1, 1), (2, 2), (3, 3)]
+    assert cache.encoder.encoded == texts
+
+
+def damage(file, how, column=2):
+    data = bytearray(file.read_bytes())
+    if how == "flipped byte":
+        # A column's page is a header and then its data, so 5 bytes before its end is data: by default an embedding.
+        page = pq.read_metadata(file).row_group(0).column(column)
+        data[page.data_page_offset + page.total_compressed_size - 5] ^= 1
+    file.write_bytes({"flipped byte": data, "truncated": data[:-100], "emptied": b""}[how])
+
+
+@pytest.mark.parametrize("index", [0, 1, 3], ids=["first", "middle", "last"])
+@pytest.mark.parametrize("how", ["flipped byte", "truncated", "emptied"])
+def test_a_damaged_shard_is_named_and_encoded_again(make_cache, encoded, rows, texts, sound, caplog, index, how):
+    file = encoded / f"shard-0000{index}.parquet"
+    damage(file, how)
+    mended = make_cache(rows)
+    assert torch.equal(vectors_of(mended), vectors_of(sound))
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert f"Shard {file} is damaged" in caplog.text and "encoding it again" in caplog.text
+    assert mended.encoder.encoded == texts[8 * index : 8 * index + 8]
+    assert mended.shards == sound.shards
+    assert_same_rows(make_cache(rows), sound)
+
+
+def test_a_flipped_byte_in_the_texts_is_found_when_they_are_read(make_cache, encoded, rows, texts, caplog):
+    file = encoded / "shard-00001.parquet"
+    damage(file, "flipped byte", column=0)
+    assert texts_of(make_cache(rows)) == texts
+    assert f"Shard {file} is damaged" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("told", "false"),
+    [
+        (b'"n_texts": 8', b'"n_texts": 7'),
+        (b'"first_row": 8', b'"first_row": 9'),
+        (b'"next_row": 17', b'"next_row": 18'),
+        (b'"empty": 1', b'"empty": 3'),
+        (b'"skipped"', b'"skippex"'),
+    ],
+)
+def test_a_shard_whose_own_account_cannot_be_true_is_encoded_again(make_cache, encoded, rows, sound, told, false):
+    file = encoded / "shard-00001.parquet"
+    data = file.read_bytes()
+    assert data.count(told) == 1
+    file.write_bytes(data.replace(told, false))
+    mended = filled(make_cache(rows))
+    assert_same_rows(mended, sound)
+    assert mended.shards == sound.shards
+
+
+def test_shards_that_are_lost_while_the_cache_is_open_are_encoded_again(make_cache, encoded, rows, sound):
+    cache = make_cache(rows)
+    for file in encoded.iterdir():
+        file.unlink()
+    assert_same_rows(cache, sound)
+    assert cache.shards == sound.shards
+
+
+@pytest.mark.parametrize("which", [(0, 1), (1, 2), (2, 3), (0, 1, 2, 3)])
+def test_neighbouring_damaged_shards_are_all_encoded_again(make_cache, encoded, rows, sound, caplog, which):
+    for index in which:
+        damage(encoded / f"shard-0000{index}.parquet", "truncated")
+    assert_same_rows(filled(make_cache(rows)), sound)
+    assert f"shard-0000{which[0]}.parquet is damaged" in caplog.text
+    again = filled(make_cache(rows))
+    assert again.encoder.encoded == []
+    assert_same_rows(again, sound)
+
+
+def test_a_missing_shard_is_encoded_again(make_cache, encoded, rows, texts, sound):
+    (encoded / "shard-00001.parquet").unlink()
+    cache = filled(make_cache(rows))
+    assert cache.encoder.encoded == texts[8:16]
+    assert_same_rows(cache, sound)
+
+
+def test_shards_that_do_not_continue_one_another_are_not_strung_together(make_cache, encoded, rows, texts):
+    # A shard of texts 0 to 4 in front of shards that start at text 8: what is between them must not be lost.
+    shards = [file.rename(file.with_suffix(".away")) for file in sorted(encoded.iterdir())]
+    filled(make_cache(rows, limit=5))
+    for file in shards[1:]:
+        file.rename(file.with_suffix(".parquet"))
+    assert texts_of(filled(make_cache(rows))) == texts
+    assert texts_of(filled(make_cache(rows))) == texts
+
+
+def test_rows_without_text_are_counted_by_reason_and_reported(make_cache, caplog):
+    rows = ["one", None, "", "two", 3, " ", "three", None]
+    cache = filled(make_cache(rows))
+    assert texts_of(cache) == ["one", "two", "three"]
+    assert cache.skipped == {"null": 2, "empty": 2, "not text": 1}
+    assert "Skipped rows of" in caplog.text and "2 null, 2 empty, 1 not text" in caplog.text
+    assert make_cache(rows).skipped == cache.skipped
+
+
+def test_skipped_rows_are_counted_over_shards_and_do_not_count_as_texts(make_cache, texts):
+    rows = [value for text in texts for value in (None, text, "")]
+    cache = filled(make_cache(rows, limit=20))
+    assert texts_of(cache) == texts[:20]
+    # A null before each of the 20 texts and an empty row between them; a full shard ends with its last text.
+    assert cache.skipped == {"null": 20, "empty": 19}
+    whole = filled(make_cache(rows))
+    assert texts_of(whole) == texts
+    assert whole.skipped == {"null": 30, "empty": 30}
+
+
+@pytest.mark.parametrize("model", ["real", "stub"])
+def test_empty_rows_behind_a_full_shard_end_the_corpus(make_cache, minilm, texts, model):
+    rows = [*texts[:8], "", None]
+    cache = filled(make_cache(rows, model=minilm if model == "real" else HashModel()))
+    assert texts_of(cache) == texts[:8]
+    assert cache.skipped == {"empty": 1, "null": 1}
+    assert cache.complete
+    again = filled(make_cache(rows, model=minilm if model == "real" else HashModel()))
+    assert again.encoder.encoded == [] and again.n_texts == 8
+
+
+def test_vectors_that_are_not_finite_are_skipped_counted_and_reported(make_cache, texts, caplog):
+    rows = [*texts[:5], "NaN", *texts[5:12], "infinity", *texts[12:]]
+    cache = filled(make_cache(rows, model=NotFiniteModel()))
+    assert texts_of(cache) == texts
+    assert vectors_of(cache).isfinite().all()
+    assert cache.skipped == {"not finite": 2}
+    assert "2 not finite" in caplog.text
+
+
+def test_a_limit_counts_finite_vectors_and_is_reached_at_once(make_cache, texts):
+    rows = [*texts[:5], "NaN", *texts[5:12], "infinity", *texts[12:]]
+    cache = filled(make_cache(rows, limit=20, model=NotFiniteModel()))
+    assert cache.complete and texts_of(cache) == texts[:20]
+    again = filled(make_cache(rows, limit=20, model=NotFiniteModel()))
+    assert again.encoder.encoded == []
+    assert texts_of(again) == texts[:20]
+
+
+def test_a_shard_of_nothing_but_vectors_that_are_not_finite_is_empty(make_cache, texts):
+    rows = [*(f"NaN {number}" for number in range(8)), *texts[:8]]
+    cache = filled(make_cache(rows, model=NotFiniteModel()))
+    assert [info.n_texts for info in cache.shards] == [0, 8]
+    assert texts_of(cache) == texts[:8]
+    assert cache.read(0).vectors.shape == (0, 16)
+
+
+def test_a_corpus_without_any_usable_vector_is_refused_with_the_reason(make_cache):
+    with pytest.raises(InputError, match=r"corpus\.jsonl' holds no text; skipped: \{'not finite': 3\}"):
+        make_cache(["NaN 1", "NaN 2", "NaN 3"], model=NotFiniteModel()).fill()
+
+
+def test_lone_surrogates_are_replaced_on_the_way_in(make_cache):
+    cache = filled(make_cache(["half \ud83d of a pair"]))
+    assert texts_of(cache) == cache.encoder.encoded == ["half ? of a pair"]
+
+
+def test_the_folder_follows_all_that_changes_the_vectors_and_nothing_else(make_cfg, minilm, corpus_file, tmp_path):
+    def folder(model=minilm, **options):
+        cfg = make_cfg(**({"dataset_path": str(corpus_file), "act_size": 384, "dtype": "float32"} | options))
+        return EmbeddingCache.open(cfg, open_corpus(cfg), TextEncoder(cfg, model)).folder
+
+    twin = copy.deepcopy(minilm)
+    with torch.no_grad():
+        next(twin.parameters())[7, 7] += 1e-3
+    table = tmp_path / "table.csv"
+    table.write_text("text,title\none,two\n")
+    assert folder().parent == tmp_path / "data" / "04_feature" / "embeddings"
+    assert folder().name.startswith("docs-")
+    speed = {"num_examples": 7, "batch_size": 8, "buffer_size": 16, "seed": 3, "model_batch_size": 9, "dict_size": 99}
+    assert folder() == folder(**speed)
+    different = [
+        folder(),
+        folder(None),
+        folder(twin),
+        folder(dtype="bfloat16"),
+        folder(max_seq_length=16),
+        folder(dataset_path=str(table)),
+        folder(dataset_path=str(table), text_column="title"),
+        folder(dataset_path="python-docs"),
+    ]
+    assert len(set(different)) == len(different)
+
+
+def test_streaming_stops_where_the_reader_stops(make_cache, texts):
+    cache = make_cache(texts)
+    assert list(islice(cache.iter_shards(), 2)) == [0, 1]
+    assert cache.encoder.encoded == texts[:16]
+    assert not cache.complete and cache.n_texts == 16
+
+
+def test_a_clean_run_warns_of_nothing(make_cache, texts, caplog):
+    filled(make_cache(texts))
+    filled(make_cache(texts))
+    assert [record.message for record in caplog.records if record.levelname != "INFO"] == []

