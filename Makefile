@@ -10,7 +10,7 @@ run: $(VENV)/.run-ready  ## train and evaluate an SAE on the docstrings of this 
 	$(BIN)/kedro run
 
 test: $(VENV)/.dev-ready lint  ## style, types and all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/.dev-ready  ## ruff and mypy
 	$(BIN)/ruff check .

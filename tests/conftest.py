@@ -7,7 +7,8 @@ import os
 from itertools import islice
 from pathlib import Path
 
-os.environ.update(HF_HUB_OFFLINE="1", DO_NOT_TRACK="1", TQDM_DISABLE="1")
+# one thread a process: two workers share the cores, and small tensors gain nothing from more
+os.environ.update(HF_HUB_OFFLINE="1", DO_NOT_TRACK="1", TQDM_DISABLE="1", OMP_NUM_THREADS="1")
 
 import pytest
 import torch

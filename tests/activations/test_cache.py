@@ -327,6 +327,15 @@ def test_shards_that_do_not_continue_one_another_are_not_strung_together(make_ca
     assert texts_of(filled(make_cache(rows))) == texts
 
 
+def test_a_gap_is_not_closed_with_a_shard_of_earlier_rows(make_cache, encoded, rows, sound):
+    for index in (1, 2, 3):
+        (encoded / f"shard-0000{index}.parquet").unlink()
+    shutil.copy(encoded / "shard-00000.parquet", encoded / "shard-00002.parquet")
+    cache = filled(make_cache(rows))
+    assert_same_rows(cache, sound)
+    assert cache.shards == sound.shards
+
+
 def test_rows_without_text_are_counted_by_reason_and_reported(make_cache, caplog):
     rows = ["one", None, "", "two", 3, " ", "three", None]
     cache = filled(make_cache(rows))
@@ -419,6 +428,14 @@ def test_the_folder_follows_all_that_changes_the_vectors_and_nothing_else(make_c
         folder(dataset_path="python-docs"),
     ]
     assert len(set(different)) == len(different)
+
+
+def test_the_corpus_is_read_once(make_cache, texts, monkeypatch):
+    cache, starts = make_cache(texts), []
+    rows = cache.corpus.rows
+    monkeypatch.setattr(cache.corpus, "rows", lambda start: starts.append(start) or rows(start))
+    assert texts_of(filled(cache)) == texts
+    assert starts == [0]
 
 
 def test_streaming_stops_where_the_reader_stops(make_cache, texts):

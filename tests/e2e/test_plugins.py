@@ -19,8 +19,9 @@ PIP = ("-m", "pip", "--quiet", "--disable-pip-version-check")
 def install(source: Path, site: Path, wheels: Path) -> None:
     """Build a wheel from a copy of a distribution's folder and install it, and nothing else, into `site`."""
     copy = wheels / f"copy-of-{source.name}"
-    left_out = shutil.ignore_patterns(".*", "data", "tests", "build", "*.egg-info", "plugins", "__pycache__")
-    shutil.copytree(source, copy, ignore=left_out)
+    shutil.copytree(source / "src", copy / "src", ignore=shutil.ignore_patterns("*.egg-info", "__pycache__"))
+    for file in ("pyproject.toml", "README.md"):
+        shutil.copy(source / file, copy)
     result = run_process(*PIP, "wheel", "--no-deps", "--no-build-isolation", "-w", wheels / source.name, copy)
     assert result.returncode == 0, result.stderr
     (wheel,) = (wheels / source.name).glob("*.whl")

@@ -67,6 +67,6 @@ def test_another_variants_weights_are_refused(saved):
 
 def test_a_missing_plugin_is_named(saved):
     cfg = json.loads((saved / "cfg.json").read_text())
-    (saved / "cfg.json").write_text(json.dumps(cfg | {"sae_type": "fancy"}))
+    (saved / "cfg.json").write_text(json.dumps(cfg | {"sae_type": "fancy", "sae_provider": {}}))
     with pytest.raises(InputError, match="type 'fancy', which is not installed; run `pip install sae-kedro-fancy`"):
         load_sae(saved)

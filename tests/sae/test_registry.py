@@ -65,7 +65,11 @@ BROKEN = {
     "syntax error": ("odd_plugin:X", {"odd_plugin.py": "class X(SAE:\n"}, "SyntaxError"),
     "missing dependency": ("dep_plugin:XSAE", {"dep_plugin.py": "import no_such_library\n" + GOOD}, "no_such_library"),
     "wrong type": ("fun_plugin:make", {"fun_plugin.py": "def make(cfg):\n    return 1\n"}, "is not a subclass of"),
-    "wrong class": ("cls_plugin:X", {"cls_plugin.py": "class X:\n    pass\n"}, "is not a subclass of sae_kedro.sae.SAE"),
+    "wrong class": (
+        "cls_plugin:X",
+        {"cls_plugin.py": "class X:\n    pass\n"},
+        "is not a subclass of sae_kedro.sae.SAE",
+    ),
 }
 
 

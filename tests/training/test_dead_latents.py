@@ -55,7 +55,7 @@ def test_the_decoder_bias_is_not_added_to_what_dead_latents_explain():
     # z' W_dec = (0, 2) equals the residual although b_dec = (5, 5)
     sae = toy([[1.0, 0.0], [0.0, 1.0]], W_enc=[[0.0, 0.0], [0.0, 1.0]], b_dec=5.0)
     x = torch.tensor([[5.0, 7.0]])
-    assert float(aux_k_loss(sae, out_of(x, torch.tensor([[5.0, 5.0]])), torch.tensor([1]), 1)) == 0
+    assert aux_k_loss(sae, out_of(x, torch.tensor([[5.0, 5.0]])), torch.tensor([1]), 1).item() == 0
 
 
 def test_negative_pre_activations_explain_nothing_and_learn_nothing():

@@ -44,7 +44,7 @@ def test_every_variant_is_trained_by_the_same_code_a_new_one_too(make_cfg, spars
     cfg, data = make_cfg(n_epochs=10), sparse_data(1000)
     sae = train(Relu(cfg), TensorStore(data, cfg), cfg)
     x = sae.normalise(data)[0]
-    assert float((sae.run(x).x_hat - x).square().mean()) < 0.5
+    assert (sae.run(x).x_hat - x).square().mean().item() < 0.5
 
 
 def test_decoder_rows_have_unit_norm_after_and_orthogonal_gradients_before_each_step(make_cfg):

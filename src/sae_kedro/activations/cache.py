@@ -91,7 +91,7 @@ class EmbeddingCache:
         key = hashlib.sha256(f"{corpus.fingerprint} {encoder.fingerprint}".encode()).hexdigest()[:16]
         stem = "".join(c if c.isalnum() else "-" for c in Path(corpus.name).name.split(".")[0])[:40] or "corpus"
         return cls(
-            Path(cfg["data_root"]) / "04_feature" / "embeddings" / f"{stem}-{key}",
+            Path(cfg["data_root"]).expanduser() / "04_feature" / "embeddings" / f"{stem}-{key}",
             corpus,
             encoder,
             cfg["num_examples"],
@@ -198,8 +198,7 @@ class EmbeddingCache:
 
     def _repair(self, index: int) -> None:
         info = self.shards[index]
-        chunk = next(_chunks(self.corpus, info.first_row, end_row=info.next_row))
-        self.shards[index] = self._write(index, chunk._replace(last=info.last))
+        self.shards[index] = self._write(index, next(_chunks(self.corpus, info.first_row, end_row=info.next_row)))
 
     def _encode_missing(self) -> Iterator[int]:
         """Encode on from the last shard, one shard after another, until another reader has gone further."""

@@ -246,7 +246,7 @@ class SAE(nn.Module):
         if n == 0 or shift is None:
             raise InputError("there are no training texts; lower eval_fraction or raise num_examples")
         scale = (max(0.0, squares / n - float((total / n).square().sum())) / self.act_size) ** 0.5
-        if scale < 1e-12:
+        if scale < 1e-12 + 1e-6 * float(shift.norm()) / self.act_size**0.5:
             raise InputError(f"all {n} training embeddings are the same; an SAE needs texts that differ")
         self.mean.copy_(shift + total / n)
         self.train_mean.copy_(raw_total / n)

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from sae_kedro.errors import InputError
 from sae_kedro.sae.base import SAE
@@ -22,7 +22,7 @@ def save_sae(sae: SAE, path: str | Path) -> None:
     folder = Path(path)
     folder.mkdir(parents=True, exist_ok=True)
     weights = folder / f"{WEIGHTS_FILE}.tmp"
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in sae.state_dict().items()}, weights)
+    weights.write_bytes(save({name: tensor.detach().cpu().contiguous() for name, tensor in sae.state_dict().items()}))
     weights.replace(folder / WEIGHTS_FILE)
     settings = folder / f"{CFG_FILE}.tmp"
     provider = sae_classes.providers().get(str(sae.cfg.get("sae_type")), [None])[0]
