@@ -68,7 +68,7 @@ BROKEN = {
     "wrong class": (
         "cls_plugin:X",
         {"cls_plugin.py": "class X:\n    pass\n"},
-        "is not a subclass of sae_kedro.sae.SAE",
+        "not a subclass of sae_kedro.sae.SAE",
     ),
 }
 

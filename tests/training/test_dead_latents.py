@@ -62,7 +62,7 @@ def test_negative_pre_activations_explain_nothing_and_learn_nothing():
     sae = toy([[1.0, 0.0], [0.0, 1.0]], W_enc=[[0.0, 0.0], [0.0, -1.0]])
     x = torch.tensor([[0.0, 1.0]])
     loss = aux_k_loss(sae, out_of(x, torch.zeros(1, 2)), torch.tensor([1]), 1)
-    assert float(loss) == 1
+    assert loss.item() == 1
     loss.backward()
     assert sae.W_enc.grad.abs().max() == 0 and sae.W_dec.grad.abs().max() == 0
 

@@ -27,7 +27,7 @@ def test_prefix_losses_are_averaged_once():
     torch.testing.assert_close(sae.losses(out)["rec"], torch.tensor(0.3125))
 
 
-def test_a_prefix_is_an_sae_of_its_own_with_the_same_first_codes(tmp_path):
+def test_a_prefix_is_an_sae_of_its_own_with_the_same_first_codes():
     sae = build(act_size=8, dict_size=32).eval()
     x = torch.randn(100, 8)
     sae.calibrate(x)
