@@ -27,9 +27,9 @@ def list_command(as_json: bool) -> None:
         click.echo(json.dumps([variant._asdict() for variant in variants], indent=2))
         return
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table("name", "provider", "version", "status", "summary")
+    table = Table(*(Column(name, no_wrap=True) for name in ("name", "provider", "version")), "status", "summary")
     for variant in variants:
         table.add_row(*variant)
     Console().print(table)

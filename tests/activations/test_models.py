@@ -129,3 +129,20 @@ def test_the_fingerprint_follows_the_files_and_not_the_folder(model_copy):
     (model_copy / "model.safetensors").unlink()
     (model_copy / "model.safetensors").write_bytes(b"other weights")
     assert model_fingerprint(str(model_copy)) not in (packaged, shorter)
+
+
+@pytest.mark.parametrize(
+    ("pooling", "truncate_dim", "size"),
+    [
+        ({"pooling_mode_cls_token": False, "pooling_mode_mean_tokens": True}, None, 384),
+        ({"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": True}, None, 768),  # two poolings side by side
+        ({"pooling_mode_mean_tokens": True}, 64, 64),
+    ],
+)
+def test_the_embedding_size_follows_pooling_and_truncation(pooling, truncate_dim, size, tmp_path):
+    (tmp_path / "1_Pooling").mkdir()
+    (tmp_path / "modules.json").write_text(json.dumps([{"path": ""}, {"path": "1_Pooling"}]))
+    (tmp_path / "config.json").write_text(json.dumps({"hidden_size": 384}))
+    (tmp_path / "1_Pooling" / "config.json").write_text(json.dumps({"word_embedding_dimension": 384} | pooling))
+    (tmp_path / "config_sentence_transformers.json").write_text(json.dumps({"truncate_dim": truncate_dim}))
+    assert embedding_size(str(tmp_path)) == size

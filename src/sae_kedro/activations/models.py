@@ -7,6 +7,7 @@ import importlib.util
 import json
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from sae_kedro.errors import InputError
 
@@ -62,16 +63,24 @@ def embedding_size(model_name: str) -> int:
         InputError: The model cannot be found or does not say its size.
     """
     folder = locate_model(model_name)
-    modules = json.loads((folder / "modules.json").read_text()) if (folder / "modules.json").is_file() else []
+    modules = _json(folder / "modules.json") or [{"path": ""}]
     size = None
-    for module in modules or [{"path": ""}]:
-        config_file = folder / module["path"] / "config.json"
-        config = json.loads(config_file.read_text()) if config_file.is_file() else {}
-        sizes = ("out_features", "pooling_output_dimension", "word_embedding_dimension", "hidden_size")
-        size = next((config[key] for key in sizes if isinstance(config.get(key), int)), size)
+    for module in modules:
+        config = _json(folder / module["path"] / "config.json") or {}
+        n_modes = sum(value is True for key, value in config.items() if key.startswith("pooling_mode_"))
+        keys = ("out_features", "pooling_output_dimension", "word_embedding_dimension", "hidden_size")
+        found = next((config[key] for key in keys if isinstance(config.get(key), int)), None)
+        size = size if found is None else found * max(1, n_modes)
+    truncated = (_json(folder / "config_sentence_transformers.json") or {}).get("truncate_dim")
+    size = min(size, truncated) if size and truncated else size
     if size is None:
         raise InputError(f"model_name={model_name!r} does not say its embedding size; set act_size")
     return int(size)
+
+
+def _json(file: Path) -> Any:
+    """Read a JSON file; None if there is none."""
+    return json.loads(file.read_text()) if file.is_file() else None
 
 
 def model_fingerprint(model_name: str) -> str:
