@@ -17,6 +17,7 @@ for _name, _value in {
     os.environ.setdefault(_name, _value)
 
 if TYPE_CHECKING:
+    from sae_kedro.activations.encoder import load_model as load_model
     from sae_kedro.activations.store import ActivationsStoreSBERT as ActivationsStoreSBERT
     from sae_kedro.config import get_experiment_cfg as get_experiment_cfg
     from sae_kedro.config import post_init_cfg as post_init_cfg
@@ -44,6 +45,7 @@ _ORIGIN = {
     "VanillaSAE": "sae_kedro.sae.vanilla",
     "evaluate": "sae_kedro.evaluation.metrics",
     "get_experiment_cfg": "sae_kedro.config",
+    "load_model": "sae_kedro.activations.encoder",
     "load_sae": "sae_kedro.sae.io",
     "post_init_cfg": "sae_kedro.config",
     "sae_classes": "sae_kedro.sae.registry",

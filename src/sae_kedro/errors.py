@@ -12,5 +12,6 @@ class InputError(ValueError):
 
 def nearest(given: object, allowed: Iterable[str]) -> str:
     """Return `"; did you mean 'x'?"` for the allowed name closest to `given`, or an empty string."""
-    matches = get_close_matches(str(given), list(allowed), n=1, cutoff=0.6)
-    return f"; did you mean {matches[0]!r}?" if matches else ""
+    names = {name.lower(): name for name in allowed}
+    matches = get_close_matches(str(given).lower(), names, n=1, cutoff=0.6)
+    return f"; did you mean {names[matches[0]]!r}?" if matches else ""

@@ -62,6 +62,11 @@ class CheckParameters:
             raise InputError(f"{key!r} has no effect in globals.yml; set it in parameters.yml or with --params")
         parameters["data_root"] = str(self._project_path / Path(cfg["data_root"]).expanduser())
         _check_writable(Path(parameters["data_root"]), cfg["data_root"])
+        if "train_sae" in {node.name for node in pipeline.nodes} and 1.5 * cfg["eval_fraction"] >= 1:
+            raise InputError(
+                f"eval_fraction={cfg['eval_fraction']} leaves no text to train on, as half as many again calibrate; "
+                "choose at most 0.6"
+            )
         open_corpus(cfg)
         if (size := embedding_size(cfg["model_name"])) != cfg["act_size"]:
             raise InputError(
@@ -75,7 +80,8 @@ class CheckParameters:
                     f"run `kedro run --pipelines train --params sae_type={cfg['sae_type']}` first"
                 )
             trained_with = catalog.load("sae").cfg
-            for key in ("model_name", "act_size"):
+            given_here = {"dict_size", "top_k", "input_unit_norm"} & set(run_params["runtime_params"] or {})
+            for key in ("model_name", "act_size", *sorted(given_here)):
                 if trained_with[key] != cfg[key]:
                     raise InputError(
                         f"{key}={cfg[key]!r} is not what this SAE was trained with; set {key}={trained_with[key]!r}"

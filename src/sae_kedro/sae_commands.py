@@ -29,7 +29,9 @@ def list_command(as_json: bool) -> None:
     from rich.console import Console
     from rich.table import Column, Table
 
-    table = Table(*(Column(name, no_wrap=True) for name in ("name", "provider", "version")), "status", "summary")
+    table = Table(*(Column(name, no_wrap=True) for name in ("name", "provider", "version")))
+    table.add_column("status", overflow="fold")
+    table.add_column("summary")
     for variant in variants:
         table.add_row(*variant)
     Console().print(table)

@@ -129,11 +129,18 @@ def test_corpus_without_the_column_lists_its_columns(refused, tmp_path, name, co
     assert refused(dataset_path=file) == f"text_column='text' is not in {file}, whose columns are {columns}"
 
 
-@pytest.mark.parametrize("content", ["", '{"text": ""}\n{"text": null}\n{"text": "  "}\n'])
-def test_corpus_without_any_text(refused, tmp_path, content):
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("", "empty (no row at all)"),
+        ('{"text": ""}\n{"text": null}\n{"text": "  "}\n', "empty (2 empty, 1 null)"),
+        ('{"text": 1}\n{"text": null}\n', "not a text (1 not text, 1 null)"),
+    ],
+)
+def test_corpus_without_any_text(refused, tmp_path, content, reason):
     file = tmp_path / "empty.jsonl"
     file.write_text(content)
-    assert refused(dataset_path=file) == f"dataset_path='{file}' holds no text: every row of 'text' is empty"
+    assert refused(dataset_path=file) == f"dataset_path='{file}' holds no text: every row of 'text' is {reason}"
 
 
 def test_corpus_that_is_not_what_its_name_says(refused, tmp_path):

@@ -152,3 +152,12 @@ def test_the_list_as_json_has_the_promised_keys():
     rows = json.loads(json.dumps([listing._asdict() for listing in list_variants()]))
     assert {"name", "provider", "version", "status", "summary"} == set(rows[0])
     assert all(row["summary"] for row in rows)
+
+
+def test_an_option_named_like_a_core_key_is_refused(distribution):
+    text = GOOD.replace("TopKSAE\n", "SAEOptions, TopKSAE\nfrom pydantic import Field\n", 1) + (
+        "    class Options(SAEOptions):\n        lr: float = Field(0.5, gt=0, description='how much')\n"
+    )
+    distribution("sae-kedro-fine", ["fine = fine_plugin:FineSAE"], {"fine_plugin.py": text})
+    with pytest.raises(InputError, match="options named like keys of the core: lr"):
+        get_experiment_cfg(sae_type="fine", lr=0.1)

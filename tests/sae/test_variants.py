@@ -336,3 +336,16 @@ def test_codes_between_and_largest():
 def test_a_cfg_without_sizes_is_refused(key, make_cfg):
     with pytest.raises(InputError, match=f"{key}=None must be a whole number"):
         sae_classes["topk"](make_cfg() | {key: None})
+
+
+@pytest.mark.parametrize("shape", [(16,), (3, 15), (2, 3, 16)])
+def test_embeddings_of_another_shape_are_refused(shape, make_cfg):
+    with pytest.raises(InputError, match=r"embeddings must have the shape \(n, 16\); these have "):
+        build("topk", make_cfg).encode(torch.zeros(shape))
+
+
+def test_numpy_embeddings_are_welcome_and_printing_shows_the_sizes(make_cfg):
+    sae = build("topk", make_cfg).eval()
+    x = torch.randn(5, 16)
+    assert torch.equal(sae.encode(x.numpy()), sae.encode(x))
+    assert repr(sae) == "TopKSAE(act_size=16, dict_size=64, top_k=4)"

@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -89,7 +90,7 @@ class EmbeddingCache:
             cache._temporary = temporary
             return cache
         key = hashlib.sha256(f"{corpus.fingerprint} {encoder.fingerprint}".encode()).hexdigest()[:16]
-        stem = "".join(c if c.isalnum() else "-" for c in Path(corpus.name).name.split(".")[0])[:40] or "corpus"
+        stem = re.sub(r"[^0-9A-Za-z]+", "-", Path(corpus.name).name.split(".")[0])[:40].strip("-") or "corpus"
         return cls(
             Path(cfg["data_root"]).expanduser() / "04_feature" / "embeddings" / f"{stem}-{key}",
             corpus,
@@ -211,6 +212,8 @@ class EmbeddingCache:
                     return
                 self.shards.append(self._write(len(self.shards), chunk, bar))
                 yield len(self.shards) - 1
+            bar.total = bar.n
+            bar.refresh()
 
     def _write(self, index: int, chunk: _Chunk, bar: Any = None) -> ShardInfo:
         vectors = self.encoder.encode(chunk.texts, on_progress=bar.update if bar is not None else None)

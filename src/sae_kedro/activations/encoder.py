@@ -116,10 +116,8 @@ class TextEncoder:
         """The model to run: loaded on first use; a given one is copied where it must change, and left as it was."""
         model: Any = self._given
         if model is None:
-            from sentence_transformers import SentenceTransformer
-
             logger.info("Loading %s (%s on %s)", self._model_name, self.dtype, self.device)
-            model = SentenceTransformer(str(locate_model(self._model_name)), device=self.device)
+            model = load_model(self._model_name, self.device)
         if not _is_plain_transformer(model):
             return model
         self._check_size(int(model.get_embedding_dimension() or 0))
@@ -137,6 +135,17 @@ class TextEncoder:
                 f"act_size={self.act_size} does not match the model, whose embeddings have size {size}; "
                 f"set act_size to {size} or null"
             )
+
+
+def load_model(model_name: str, device: str = "cpu") -> SentenceTransformer:
+    """Load a SentenceTransformer as a run does: a folder, the packaged all-MiniLM-L6-v2, or the Hub.
+
+    Raises:
+        InputError: The model is nowhere to be found.
+    """
+    from sentence_transformers import SentenceTransformer
+
+    return SentenceTransformer(str(locate_model(model_name)), device=device)
 
 
 def resolve_dtype(dtype: str, device: str) -> str:

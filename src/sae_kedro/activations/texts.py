@@ -53,9 +53,16 @@ def open_corpus(cfg: dict[str, Any]) -> Corpus:
         return PythonDocs()
     if files := _local_files(path):
         corpus = LocalFiles(path, files, cfg["text_column"])
-        if not any(rejected(row) is None for row in corpus.rows()):
-            raise InputError(f"dataset_path={path!r} holds no text: every row of {cfg['text_column']!r} is empty")
-        return corpus
+        reasons: dict[str, int] = {}
+        for row in corpus.rows():
+            if (reason := rejected(row)) is None:
+                return corpus
+            reasons[reason] = reasons.get(reason, 0) + 1
+        counted = ", ".join(f"{number} {reason}" for reason, number in reasons.items()) or "no row at all"
+        state = "not a text" if "not text" in reasons else "empty"
+        raise InputError(
+            f"dataset_path={path!r} holds no text: every row of {cfg['text_column']!r} is {state} ({counted})"
+        )
     if _HUB_NAME.fullmatch(path) and not path.endswith((*FILE_KINDS, ".gz")) and not path.startswith("."):
         return HubDataset(path, cfg)
     raise InputError(_missing(path))

@@ -202,6 +202,10 @@ class SAE(nn.Module):
         stats = self.normalise(like)[1] if like is not None else None
         return self.denormalise(self.decode_scaled(Codes(Support.dense(codes), codes)), stats)
 
+    def extra_repr(self) -> str:
+        """Show the sizes when the SAE is printed."""
+        return f"act_size={self.act_size}, dict_size={self.dict_size}, top_k={self.top_k}"
+
     def run(self, x: Tensor) -> Forward:
         """Encode and reconstruct scaled rows `(n, act_size)`, keeping what losses need."""
         encoding = self.encode_scaled(x)
@@ -254,7 +258,14 @@ class SAE(nn.Module):
         return n
 
     def normalise(self, x: Tensor) -> tuple[Tensor, RowStats | None]:
-        """Scale embeddings `(n, act_size)`: centred, mean squared norm `act_size`; per-text statistics if removed."""
+        """Scale embeddings `(n, act_size)`: centred, mean squared norm `act_size`; per-text statistics if removed.
+
+        Raises:
+            InputError: The embeddings have another shape.
+        """
+        x = torch.as_tensor(x)
+        if x.ndim != 2 or x.shape[1] != self.act_size:
+            raise InputError(f"embeddings must have the shape (n, {self.act_size}); these have {tuple(x.shape)}")
         rows, stats = self._standardise(x) if self.input_unit_norm else (x, None)
         return (rows - self.mean) / self.scale, stats
 

@@ -16,7 +16,9 @@ from torch.autograd.function import once_differentiable
 
 from sae_kedro.sae.codes import Codes, Support
 
-warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta", category=UserWarning)
+with warnings.catch_warnings():  # the note that sparse CSR is in beta comes once a process: let it come here
+    warnings.simplefilter("ignore", UserWarning)
+    torch.sparse_csr_tensor([0, 0], torch.empty(0, dtype=torch.long), torch.empty(0), (1, 1), check_invariants=False)
 
 SMALLEST_PRODUCT = 32
 """Rows from which on matrix products of any size agree bit for bit (measured: 16 suffice)."""

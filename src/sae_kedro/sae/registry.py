@@ -139,11 +139,16 @@ def checked(name: str, cls: object, source: str) -> type[SAE]:
     Raises:
         InputError: It is something else.
     """
+    from sae_kedro.config import ExperimentConfig
     from sae_kedro.sae.base import SAE
 
     if not (isinstance(cls, type) and issubclass(cls, SAE)):
         raise InputError(
             f"sae_type={name!r} is broken: {source} is {cls!r}, which is not a subclass of sae_kedro.sae.SAE"
+        )
+    if taken := cls.Options.model_fields.keys() & ExperimentConfig.model_fields.keys():
+        raise InputError(
+            f"sae_type={name!r} is broken: {source} has options named like keys of the core: {', '.join(sorted(taken))}"
         )
     return cls
 
