@@ -39,8 +39,8 @@ class MatchingPursuitSAE(SAE):
         """Run the pursuit without a graph and return the latent of each round, `(n, top_k)`."""
         rows = torch.arange(len(residual), device=residual.device)
         scores, chosen = steady_product(residual, self.W_dec.t()), []
-        # In training, scores are updated by inner products of directions: 6 times faster than a product per round
-        # at batch 512, dict_size 3072, top_k 32. At inference each round multiplies anew, in the same order for any n.
+        # In training, scores are updated by inner products of directions: 1.4 times faster than a product per round
+        # (batch 512, dict_size 3072, top_k 32). At inference each round multiplies anew, in the same order for any n.
         inner = self.W_dec @ self.W_dec.t() if self.training else None
         taken = torch.zeros_like(scores, dtype=torch.bool)
         for _ in range(self.top_k):

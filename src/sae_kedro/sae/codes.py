@@ -8,8 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-DENSE_ABOVE = 0.05
-"""Share of entries above which dense products are faster than sparse ones (measured on CPU)."""
+DENSE_ABOVE = 0.1
+"""Share of entries above which dense products are faster than sparse ones (measured at 512 x 3072 on 2 CPU cores)."""
 
 
 class Transposed(NamedTuple):
