@@ -4,7 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: run test lint format viz clean
+BENCH := benchmarks/.venv-peers
+
+.PHONY: run test lint format viz bench clean
 
 run: $(VENV)/.run-ready  ## train and evaluate an SAE on the docstrings of this Python
 	$(BIN)/kedro run
@@ -21,11 +23,14 @@ format: $(VENV)/.dev-ready  ## sort imports and format
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
 
+bench: $(VENV)/.run-ready $(BENCH)/.ready  ## speed and memory beside other libraries; QUICK=1, CORPORA=folder, ONLY="step growth"
+	$(BIN)/python -m benchmarks.run $(if $(QUICK),--quick) $(if $(CORPORA),--corpora $(CORPORA)) $(if $(ONLY),--only $(ONLY))
+
 viz: $(VENV)/.run-ready  ## show the pipelines in a browser
 	$(BIN)/kedro viz run
 
 clean:  ## remove the virtual environment and everything it built
-	rm -rf $(VENV) build dist
+	rm -rf $(VENV) $(BENCH) build dist
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -36,4 +41,9 @@ $(VENV)/.run-ready: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 $(VENV)/.dev-ready: $(VENV)/.run-ready
 	$(INSTALL) -e ".[offline,dev]"
+	touch $@
+
+$(BENCH)/.ready: benchmarks/peers/requirements.txt
+	$(PYTHON) -m venv $(BENCH)
+	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	touch $@

@@ -36,7 +36,7 @@ class ExperimentConfig(BaseModel):
         description="SentenceTransformer: Hub name or folder",
     )
     model_batch_size: int = Field(
-        4096,
+        2048,
         ge=1,
         description="token budget of one forward pass of the Sentence-BERT model, padding included",
     )
@@ -64,7 +64,7 @@ class ExperimentConfig(BaseModel):
     )
 
     batch_size: int = Field(512, ge=1, description="embeddings per training step")
-    buffer_size: int = Field(65_536, ge=1, description="embeddings shuffled together in memory")
+    buffer_size: int = Field(262_144, ge=1, description="embeddings shuffled together in memory")
     n_epochs: int = Field(10, ge=1, description="passes over the training texts")
     lr: float | None = Field(None, gt=0, description="peak learning rate; null: derived from batch_size and run length")
     beta1: float = Field(0.9, ge=0, lt=1, description="Adam's decay of the first moment")

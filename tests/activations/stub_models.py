@@ -39,8 +39,8 @@ class CountingEncoder(TextEncoder):
         super().__init__(cfg, model)
         self.encoded: list[str] = []
 
-    def encode(self, texts, on_progress=None):
+    def encode(self, texts, on_progress=None, tokens=None):
         if len(self.encoded) + len(texts) > self.fail_after:
             raise KeyboardInterrupt
         self.encoded += texts
-        return super().encode(texts, on_progress)
+        return super().encode(texts, on_progress, tokens)

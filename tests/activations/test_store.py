@@ -338,7 +338,7 @@ def megabytes(field):
 n_texts, file = int(sys.argv[1]), Path(sys.argv[2])
 with file.open("w") as handle:
     handle.writelines(f"Sentence {number} of a corpus that is too long to be kept.\\n" for number in range(n_texts))
-options = {"num_examples": None, "act_size": 64, "n_epochs": 1, "device": "cpu"}
+options = {"num_examples": None, "act_size": 64, "n_epochs": 1, "device": "cpu", "buffer_size": 65_536}
 cfg = post_init_cfg(get_experiment_cfg(dataset_path=str(file), **options))
 before = megabytes("VmRSS")
 served = sum(map(len, ActivationsStoreSBERT(HashModel(64), cfg)))

@@ -10,9 +10,9 @@ import torch
 from conftest import TensorStore
 from sae_kedro import InputError, load_sae, sae_classes, save_sae, train
 from sae_kedro.sae.base import Progress, exact_level
-from sae_kedro.sae.batchtopk import largest_of_batch
 from sae_kedro.sae.codes import Codes, Support
 from sae_kedro.sae.jumprelu import jump, step
+from sae_kedro.sae.selection import largest_of_batch
 
 VARIANTS = ["vanilla", "topk", "batchtopk", "jumprelu"]
 

@@ -10,10 +10,11 @@ import re
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -22,13 +23,14 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from sae_kedro.activations.encoder import TextEncoder
+from sae_kedro.activations.encoder import TextEncoder, Tokens
 from sae_kedro.activations.texts import Corpus, clean_text, rejected, text_hash
 from sae_kedro.errors import InputError
 
 logger = logging.getLogger(__name__)
 
 SHARD_SIZE = 8192
+_Item = TypeVar("_Item")
 _META = b"sae_kedro"
 
 
@@ -207,16 +209,17 @@ class EmbeddingCache:
             return
         left = None if self.limit is None else self.limit - self.n_texts
         with tqdm(total=self.limit, initial=self.n_texts, unit=" texts", desc="Encoding", smoothing=0.1) as bar:
-            for chunk in _chunks(self.corpus, self._next_row, left):
+            chunks = _chunks(self.corpus, self._next_row, left)
+            for chunk, tokens in _one_ahead((chunk, self.encoder.tokenise(chunk.texts)) for chunk in chunks):
                 if chunk.first_row != self._next_row:
                     return
-                self.shards.append(self._write(len(self.shards), chunk, bar))
+                self.shards.append(self._write(len(self.shards), chunk, bar, tokens))
                 yield len(self.shards) - 1
             bar.total = bar.n
             bar.refresh()
 
-    def _write(self, index: int, chunk: _Chunk, bar: Any = None) -> ShardInfo:
-        vectors = self.encoder.encode(chunk.texts, on_progress=bar.update if bar is not None else None)
+    def _write(self, index: int, chunk: _Chunk, bar: Any = None, tokens: Tokens | None = None) -> ShardInfo:
+        vectors = self.encoder.encode(chunk.texts, bar.update if bar is not None else None, tokens)
         finite = vectors.isfinite().all(dim=1)
         skipped, texts = dict(chunk.skipped), chunk.texts
         if not finite.all():
@@ -257,6 +260,15 @@ class EmbeddingCache:
         finally:
             partial.unlink(missing_ok=True)
         return info
+
+
+def _one_ahead(items: Iterator[_Item]) -> Iterator[_Item]:
+    """Yield what `items` yields, which computes the next item in a thread of its own meanwhile."""
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        coming = thread.submit(next, items, None)
+        while (item := coming.result()) is not None:
+            coming = thread.submit(next, items, None)
+            yield item
 
 
 def _warn_of_damage(path: Path, error: Exception) -> None:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+Tokens = dict[str, list[list[int]]]
+
 _NO_LIMIT = 1 << 30  # tokenizers without a limit carry a number too large for them to be told
 
 
@@ -58,13 +60,32 @@ class TextEncoder:
             return None
         return hashlib.sha256(f"{weights} {self.dtype} {self._max_seq_length}".encode()).hexdigest()
 
+    def tokenise(self, texts: list[str]) -> Tokens | None:
+        """Turn texts into tokens, as `encode` does: another thread can do it while the model is at work.
+
+        Returns:
+            Lists by feature name, one entry per text; None where only the model itself knows how.
+        """
+        model = self._model
+        if not texts or not _is_plain_transformer(model):
+            return None
+        prompt = (model.prompts or {}).get(model.default_prompt_name or "", "")
+        limits = [limit for limit in (self._max_seq_length, model.max_seq_length) if limit and limit < _NO_LIMIT]
+        tokens = model.tokenizer(
+            [prompt + text for text in texts], truncation=bool(limits), max_length=min(limits, default=None)
+        )
+        return dict(tokens)
+
     @torch.inference_mode()
-    def encode(self, texts: list[str], on_progress: Callable[[int], Any] | None = None) -> Tensor:
+    def encode(
+        self, texts: list[str], on_progress: Callable[[int], Any] | None = None, tokens: Tokens | None = None
+    ) -> Tensor:
         """Encode texts.
 
         Args:
             texts: Any number of texts; the more, the less padding.
             on_progress: Called with the number of texts done since the last call.
+            tokens: What `tokenise(texts)` returned, if that is done already.
 
         Returns:
             `(len(texts), act_size)`, float32, on the CPU.
@@ -81,11 +102,8 @@ class TextEncoder:
             report(len(texts))
             return vectors
         out = torch.empty(len(texts), self.act_size)
-        prompt = (model.prompts or {}).get(model.default_prompt_name or "", "")
-        limits = [limit for limit in (self._max_seq_length, model.max_seq_length) if limit and limit < _NO_LIMIT]
-        tokens = model.tokenizer(
-            [prompt + text for text in texts], truncation=bool(limits), max_length=min(limits, default=None)
-        )
+        tokens = tokens or self.tokenise(texts)
+        assert tokens is not None
         for rows in self._batches([len(ids) for ids in tokens["input_ids"]]):
             batch = {key: [values[row] for row in rows] for key, values in tokens.items()}
             features = model.tokenizer.pad(batch, return_tensors="pt").to(self.device)
@@ -94,12 +112,21 @@ class TextEncoder:
         return out
 
     def _batches(self, lengths: list[int]) -> Iterator[list[int]]:
-        """Group rows of similar length so that rows times the longest stays within the token budget."""
+        """Group rows of similar length so that rows times the longest stays within the token budget.
+
+        A batch ends early where the length changes and it is half full: what is not padded needs no attention mask.
+        """
         order = np.argsort([-length for length in lengths], kind="stable").tolist()
-        while order:
-            size = max(1, self._token_budget // lengths[order[0]])
-            yield order[:size]
-            order = order[size:]
+        start = 0
+        while start < len(order):
+            size = max(1, self._token_budget // lengths[order[start]])
+            end = min(start + size, len(order))
+            least = max(start + size // 2, start + 1)
+            changes = (i for i in range(end - 1, least - 1, -1) if lengths[order[i]] != lengths[order[i - 1]])
+            if end < len(order) and lengths[order[end]] == lengths[order[end - 1]]:
+                end = next(changes, end)
+            yield order[start:end]
+            start = end
 
     def _forward(self, model: SentenceTransformer, features: dict[str, Tensor]) -> Tensor:
         """Run the transformer in `dtype`, and pooling and normalisation in float32."""

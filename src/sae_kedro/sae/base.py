@@ -279,7 +279,8 @@ class SAE(nn.Module):
         """Remove the part of the decoder's gradient along each decoder direction."""
         grad = self.W_dec.grad
         if self.unit_norm_decoder and grad is not None:
-            grad.addcmul_(self.W_dec, (grad * self.W_dec).sum(dim=1, keepdim=True), value=-1)
+            along = torch.bmm(grad.unsqueeze(1), self.W_dec.unsqueeze(2)).squeeze(2)
+            grad.addcmul_(self.W_dec, along, value=-1)
 
     @torch.no_grad()
     def normalise_decoder(self) -> None:
@@ -313,14 +314,14 @@ class SAE(nn.Module):
 
         A fresh `(n, dict_size)` tensor costs half as much again in page faults (measured at 4096 x 6144).
         """
-        bias = self.b_enc - self.b_dec @ self.W_enc
+        centred = x - self.b_dec
         if not self.training:
-            return ops.steady_product(x, self.W_enc) + bias
+            return ops.steady_product(centred, self.W_enc) + self.b_enc
         size, old = len(x) * self.dict_size, self._pre_acts_buffer
         if old.numel() < size or (old.dtype, old.device) != (x.dtype, x.device):
             self._pre_acts_buffer = x.new_empty(size)
         buffer = self._pre_acts_buffer[:size].view(len(x), self.dict_size)
-        return torch.addmm(bias, x, self.W_enc, out=buffer)
+        return torch.addmm(self.b_enc, centred, self.W_enc, out=buffer)
 
 
 def exact_level(candidates: Iterable[Tensor], n_above: int) -> float:

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from sae_kedro.sae.base import SAE
 from sae_kedro.sae.codes import Support
+from sae_kedro.sae.selection import largest_of_rows
 
 
 class TopKSAE(SAE):
@@ -17,4 +18,4 @@ class TopKSAE(SAE):
 
     def select(self, pre_acts: Tensor) -> Support:
         """Choose the `top_k` largest entries of each row."""
-        return Support.from_indices(pre_acts.topk(self.top_k, dim=1, sorted=False).indices, self.dict_size)
+        return Support.from_indices(largest_of_rows(pre_acts, self.top_k), self.dict_size)
