@@ -128,6 +128,9 @@ class Encode:
 class Products:
     """The machine's own rate of matrix products."""
 
+    def __init__(self, library: str) -> None:
+        """There is nothing to set up."""
+
     def measure(self, dtype: str, n: int = 2048) -> dict[str, Any]:
         """Return GFLOP/s of an `n x n x n` product."""
         left, right = (torch.randn(n, n).to(getattr(torch, dtype)) for _ in range(2))
