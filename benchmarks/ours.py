@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from sae_kedro import get_experiment_cfg, post_init_cfg, sae_classes
+from sae_kedro import SAE, get_experiment_cfg, post_init_cfg, sae_classes, train
 from sae_kedro.training.trainer import Trainer
 
 VARIANTS = ("topk", "batchtopk", "vanilla", "jumprelu")
@@ -81,3 +82,32 @@ class Selection(EncoderProduct):
 
 
 FLOORS = {"encoder_product": EncoderProduct, "selection": Selection}
+
+
+class Rows:
+    """Embeddings in memory as `train` and `evaluate` want them: `held_out` rows at the end, calibration rows before."""
+
+    def __init__(self, vectors: Tensor, cfg: dict[str, Any], held_out: int) -> None:
+        n_train = len(vectors) - held_out - held_out // 5
+        self._train, self._calibration, self._test = vectors.split([n_train, held_out // 5, held_out])
+        self.batch_size, self.n_epochs, self._seed = cfg["batch_size"], cfg["n_epochs"], cfg["seed"]
+
+    def epoch(self, number: int) -> Iterator[Tensor]:
+        """Yield the shuffled minibatches of one epoch."""
+        generator = torch.Generator().manual_seed(1_000 * self._seed + number)
+        for chosen in torch.randperm(len(self._train), generator=generator).split(self.batch_size):
+            yield self._train[chosen]
+
+    def train_batches(self) -> Iterator[Tensor]:
+        """Yield the training rows once."""
+        yield from self._train.split(8192)
+
+    def calibration_batches(self) -> Iterator[Tensor]:
+        """Yield the calibration rows once."""
+        yield from self._calibration.split(8192)
+
+
+def trained(vectors: Tensor, held_out: int, **keys: Any) -> SAE:
+    """Train an SAE on all but the last rows, with the defaults for every key that is not given."""
+    cfg = post_init_cfg(get_experiment_cfg() | {"act_size": vectors.shape[1], "device": "cpu"} | keys)
+    return train(sae_classes[cfg["sae_type"]](cfg), Rows(vectors, cfg, held_out), cfg)

@@ -12,7 +12,6 @@ import json
 import os
 import resource
 import sys
-import tempfile
 import time
 from typing import Any
 
@@ -146,25 +145,16 @@ class Products:
 class EndToEnd:
     """From texts, or from embeddings that are ready, to an SAE whose held-out FVU is low enough."""
 
-    def __init__(self, library: str, corpus: str, n_texts: int, data_root: str | None = None) -> None:
+    def __init__(self, library: str, corpus: str, n_texts: int, data_root: str) -> None:
         """Note what to train on; nothing is encoded yet."""
         self.library, self.corpus, self.n_texts = library, corpus, n_texts
-        self.data_root = data_root or tempfile.mkdtemp(prefix="benchmark-")
+        self.data_root = data_root
         self.embeddings = torch.empty(0)
 
     def encode(self) -> dict[str, Any]:
-        """Encode all texts in the library's own way."""
+        """Encode what is not in the cache yet."""
         start = time.perf_counter()
-        if self.library == "sae_kedro":
-            self._store(1).cache.fill()
-        else:
-            from sentence_transformers import SentenceTransformer
-
-            from benchmarks import peers  # noqa: F401 - first, for it keeps a broken torchvision out
-            from benchmarks.model import packaged_minilm
-
-            model = SentenceTransformer(str(packaged_minilm()), device="cpu")
-            self.embeddings = torch.from_numpy(model.encode(read_texts(self.corpus)[: self.n_texts]))
+        self._store(1).cache.fill()
         return {"seconds": [time.perf_counter() - start], "peak_mb": _peak_memory()}
 
     def save(self, path: str) -> dict[str, Any]:
@@ -222,6 +212,52 @@ class EndToEnd:
         }
         self.cfg = post_init_cfg(cfg)
         return ActivationsStoreSBERT(None, self.cfg)
+
+
+class Quality:
+    """SAEs of one library on given embeddings, judged on the same held-out rows as those of any other."""
+
+    def __init__(self, library: str, path: str, held_out: int = 10_000, n_rows: int | None = None) -> None:
+        """Read and shuffle the embeddings; the last `held_out` rows are for judging."""
+        vectors = torch.from_numpy(np.load(path))
+        order = torch.randperm(len(vectors), generator=torch.Generator().manual_seed(0))[:n_rows]
+        self.library, self.vectors, self.held_out = library, vectors[order], held_out
+
+    def train(
+        self, variant: str, dict_size: int, top_k: int, epochs: int, seed: int = 0, lr: float | None = None
+    ) -> dict[str, Any]:
+        """Train one SAE with batches of 512; return FVU, L0 and the share of latents silent on the held-out rows."""
+        rows, test = self.vectors[: -self.held_out], self.vectors[-self.held_out :]
+        start = time.perf_counter()
+        if self.library == "sae_kedro":
+            from benchmarks.ours import trained
+
+            keys = {"sae_type": variant, "dict_size": dict_size, "top_k": top_k, "n_epochs": epochs, "seed": seed}
+            sae = trained(self.vectors, self.held_out, **keys, lr=lr)
+            with torch.no_grad():
+                parts = [sae(chunk) for chunk in test.split(2048)]
+            x_hat, active = torch.cat([x for x, _ in parts]), [codes != 0 for _, codes in parts]
+            l0, fired = (
+                torch.cat([on.sum(dim=1) for on in active]),
+                torch.stack([on.any(dim=0) for on in active]).any(0),
+            )
+        else:
+            from benchmarks import peers
+
+            module = peers.load(self.library)
+            sizes = {"act_size": rows.shape[1], "dict_size": dict_size, "top_k": top_k, "batch_size": 512}
+            rate = lr or module.default_lr(variant, dict_size)
+            n_steps = epochs * -(-len(rows) // 512)
+            adapter = module.Adapter(variant, **sizes, lr=rate, n_steps=n_steps, seed=seed, data=rows)
+            for epoch in range(epochs):
+                generator = torch.Generator().manual_seed(1_000 * seed + epoch)
+                for chosen in torch.randperm(len(rows), generator=generator).split(512):
+                    adapter.step(rows[chosen])
+            (x_hat, l0), fired = adapter.reconstruct(test), adapter.active(test)
+        fvu = (x_hat - test).square().sum() / (test - rows.mean(dim=0)).square().sum()
+        dead = 1 - float(fired.float().mean())
+        seconds = time.perf_counter() - start
+        return {"fvu": float(fvu), "l0": float(l0.float().mean()), "dead": dead, "seconds": seconds}
 
 
 def read_texts(corpus: str) -> list[str]:

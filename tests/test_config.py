@@ -39,7 +39,7 @@ def test_every_default_is_valid_and_every_field_is_described():
 @pytest.mark.parametrize("sae_type", list(BUILT_IN))
 def test_post_init_fills_what_is_derived_and_is_idempotent(sae_type):
     cfg = post_init_cfg(get_experiment_cfg(sae_type=sae_type))
-    assert cfg["act_size"] == 384 and cfg["top_k_aux"] == 192 and cfg["lr"] == 2e-3
+    assert cfg["act_size"] == 384 and cfg["top_k_aux"] == 192 and cfg["lr"] == 4e-3
     assert cfg["device"] in ("cpu", "cuda", "mps") and cfg["name"].startswith(f"{sae_type}-3072-k32")
     assert post_init_cfg(cfg) == cfg
 
@@ -56,6 +56,13 @@ def test_an_option_has_its_default_only_for_its_own_variant():
     assert post_init_cfg(get_experiment_cfg(sae_type="jumprelu"))["bandwidth"] == 0.3
     assert post_init_cfg(get_experiment_cfg(sae_type="topk"))["bandwidth"] is None
     assert get_experiment_cfg(sae_type="jumprelu", bandwidth=0.1)["bandwidth"] == 0.1
+
+
+@pytest.mark.parametrize(
+    ("given", "read"), [("16+32", [16, 32]), ("16 + 32", [16, 32]), (16, [16]), ([16, 32], [16, 32])]
+)
+def test_a_list_may_be_written_with_plus_signs(given, read):
+    assert get_experiment_cfg(top_ks=given)["top_ks"] == read
 
 
 @pytest.mark.parametrize(
@@ -84,6 +91,9 @@ def test_an_option_has_its_default_only_for_its_own_variant():
         ({"dataset_path": ""}, "dataset_path='' is not allowed: it must be a text that is not empty"),
         ({"input_unit_norm": "yes"}, "input_unit_norm='yes' is not allowed: it must be true or false"),
         ({"bandwidth": 0.1}, "bandwidth=0.1 is an option of sae_type='jumprelu', but sae_type is 'topk'"),
+        ({"top_ks": []}, "top_ks=[] is not allowed: it must be a list that is not empty"),
+        ({"top_ks": [4, 0]}, "top_ks cannot hold 0: each entry must be a whole number of at least 1"),
+        ({"sae_types": [True]}, "sae_types cannot hold True: each entry must be a text"),
         ({"sae_type": "jumprelu", "bandwidth": 0.0}, "bandwidth=0.0 is not allowed: it must be a number above 0"),
     ],
 )

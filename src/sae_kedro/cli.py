@@ -26,6 +26,8 @@ def _check_pipelines(names: list[str]) -> None:
         if name not in pipelines:
             known = ", ".join(key for key in pipelines if not key.startswith("_"))
             raise InputError(f"there is no pipeline {name!r}; choose one of {known}{nearest(name, pipelines)}")
+    if "compare" in names and len(set(names)) > 1:
+        raise InputError("compare encodes, trains and evaluates by itself; run it without another pipeline")
 
 
 def _one_sentence(command: Callable[..., Any]) -> Callable[..., Any]:

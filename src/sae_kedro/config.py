@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 
 from sae_kedro.errors import InputError, nearest
@@ -55,6 +55,9 @@ class ExperimentConfig(BaseModel):
     dataset_split: str = Field("train", min_length=1, description="split of a Hub dataset")
     dataset_revision: str | None = Field(None, description="branch, tag or commit of a Hub dataset; null: main")
     text_column: str = Field("text", min_length=1, description="column that holds the text")
+    label_column: str | None = Field(
+        None, min_length=1, description="column that holds a label, which probes predict in evaluation; null: no probes"
+    )
     num_examples: int | None = Field(30_000, ge=1, description="texts to use at most; null: the whole corpus")
     eval_fraction: float = Field(
         0.05,
@@ -67,12 +70,31 @@ class ExperimentConfig(BaseModel):
     buffer_size: int = Field(262_144, ge=1, description="embeddings shuffled together in memory")
     n_epochs: int = Field(10, ge=1, description="passes over the training texts")
     lr: float | None = Field(None, gt=0, description="peak learning rate; null: derived from batch_size and run length")
-    beta1: float = Field(0.9, ge=0, lt=1, description="Adam's decay of the first moment")
-    beta2: float = Field(0.999, ge=0, lt=1, description="Adam's decay of the second moment")
+    encoder_tie: float = Field(
+        1.5, ge=0, description="pull of encoder directions towards decoder directions, per step and learning rate"
+    )
+    beta1: float = Field(0.5, ge=0, lt=1, description="Adam's decay of the first moment")
+    beta2: float = Field(0.99, ge=0, lt=1, description="Adam's decay of the second moment")
     max_grad_norm: float = Field(1.0, gt=0, description="gradients are clipped to this global norm")
     lr_warmup: float = Field(0.05, ge=0, le=1, description="share of steps with linearly rising learning rate")
     lr_decay: float = Field(0.2, ge=0, le=1, description="share of steps, at the end, with rate falling linearly to 0")
     seed: int = Field(0, ge=0, description="seed of initial weights and data order")
+
+    sae_types: list[str] | None = Field(
+        ["vanilla", "topk", "batchtopk", "jumprelu"],
+        min_length=1,
+        description="variants to compare, joined by + on the command line; null: every installed one",
+    )
+    top_ks: list[Annotated[int, Ge(1)]] = Field(
+        [16, 32, 64], min_length=1, description="values of top_k to compare, such as 16+32 on the command line"
+    )
+
+    sts_path: str | None = Field(
+        None, min_length=1, description=".jsonl or .csv file with sentence1, sentence2, score, as STS-B; null: none"
+    )
+    retrieval_path: str | None = Field(
+        None, min_length=1, description="folder with queries.jsonl, corpus.jsonl, qrels.tsv, as BEIR; null: none"
+    )
 
     checkpoint_every: int | None = Field(None, ge=1, description="steps between checkpoints; null: none before the end")
     log_every: int = Field(20, ge=1, description="steps between rows of the metric history")
@@ -82,6 +104,14 @@ class ExperimentConfig(BaseModel):
     )
     name: str | None = Field(None, description="name of the run; null: derived from the main keys")
     data_root: str = Field("data", min_length=1, description="folder of the embedding cache and of all outputs")
+
+    @field_validator("sae_types", "top_ks", mode="before")
+    @classmethod
+    def _listed(cls, value: object) -> object:
+        """Split `16+32`, because `--params` cannot pass a list, and take a single value for a list of one."""
+        if isinstance(value, str):
+            return [int(part) if part.isdecimal() else part for part in value.replace(" ", "").split("+")]
+        return [value] if isinstance(value, (int, float)) else value
 
 
 def get_experiment_cfg(**overrides: Any) -> dict[str, Any]:
@@ -127,8 +157,8 @@ def post_init_cfg(cfg: dict[str, Any]) -> dict[str, Any]:
 
 
 def default_lr(batch_size: int) -> float:
-    """Peak learning rate for short runs on sentence embeddings: 2e-3 at batches of 512, growing with its root."""
-    return round(2e-3 * math.sqrt(min(batch_size, 2048) / 512), 6)
+    """Peak learning rate for sentence embeddings: 4e-3 at batches of 512, growing with their root (RECIPE.md)."""
+    return round(4e-3 * math.sqrt(min(batch_size, 2048) / 512), 6)
 
 
 _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", list: "a list"}
@@ -137,7 +167,7 @@ _BOUNDS = {Ge: "of at least {0.ge}", Gt: "above {0.gt}", Le: "at most {0.le}", L
 
 def allowed_values(field: FieldInfo) -> str:
     """Say in words what a key accepts, from its type and bounds."""
-    kind, *others = get_args(field.annotation) if _is_union(field.annotation) else (field.annotation,)
+    kind, *others = _kinds(field)
     if get_origin(kind) is Literal:
         text = "one of " + ", ".join(map(str, get_args(kind)))
     else:
@@ -148,8 +178,10 @@ def allowed_values(field: FieldInfo) -> str:
     return text + (" or null" if type(None) in others else "")
 
 
-def _is_union(annotation: object) -> bool:
-    return get_origin(annotation) in (Union, UnionType)
+def _kinds(field: FieldInfo) -> tuple[Any, ...]:
+    """List the types of a union, or the one type of a field."""
+    is_union = get_origin(field.annotation) in (Union, UnionType)
+    return get_args(field.annotation) if is_union else (field.annotation,)
 
 
 def check_model(model: type[BaseModel], values: dict[str, Any]) -> dict[str, Any]:
@@ -169,6 +201,9 @@ def _sentence(model: type[BaseModel], problem: Any) -> str:
     if key not in model.model_fields or problem["type"] == "value_error":
         return str(problem["msg"]).removeprefix("Value error, ")
     given, field = problem["input"], model.model_fields[key]
+    if isinstance(problem["loc"][-1], int):  # the place of an entry in a list
+        entry = FieldInfo.from_annotation(get_args(_kinds(field)[0])[0])
+        return f"{key} cannot hold {given!r}: each entry must be {allowed_values(entry)}"
     choices = [value for value in get_args(field.annotation) if isinstance(value, str)]
     return f"{key}={given!r} is not allowed: it must be {allowed_values(field)}{nearest(given, choices)}"
 

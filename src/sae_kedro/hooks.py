@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import click
 from kedro.framework.hooks import hook_impl
 
 logger = logging.getLogger(__name__)
@@ -46,28 +47,36 @@ class CheckParameters:
         if "parameters" not in pipeline.inputs():
             return
         from sae_kedro.activations.models import embedding_size
-        from sae_kedro.activations.texts import open_corpus
+        from sae_kedro.activations.texts import open_corpus, open_labels
         from sae_kedro.config import post_init_cfg
         from sae_kedro.errors import InputError
+        from sae_kedro.evaluation.text_sets import check_text_sets
 
         if "ParallelRunner" in str(run_params.get("runner")):
             raise InputError("ParallelRunner cannot pass a corpus or a buffer between processes; leave --runner out")
-        parameters = catalog.load("parameters")
-        cfg = post_init_cfg(parameters)
-        given = {**self._config["globals"], **(run_params["runtime_params"] or {})}
+        parameters, nodes = catalog.load("parameters"), {node.name for node in pipeline.nodes}
+        params = run_params["runtime_params"] or {}
+        compares = "plan_comparison" in nodes
+        cfg = _check_comparison(parameters, params) if compares else post_init_cfg(parameters)
+        given = {**self._config["globals"], **params}
         for key in PATH_KEYS:
-            if cfg[key] != given.get(key):
-                raise InputError(f"set {key}={cfg[key]!r} in globals.yml or with --params, not in parameters.yml")
+            value = parameters.get(key, cfg[key])
+            if value != given.get(key):
+                raise InputError(f"set {key}={value!r} in globals.yml or with --params, not in parameters.yml")
         for key in self._config["globals"].keys() - set(PATH_KEYS):
             raise InputError(f"{key!r} has no effect in globals.yml; set it in parameters.yml or with --params")
         parameters["data_root"] = str(self._project_path / Path(cfg["data_root"]).expanduser())
         _check_writable(Path(parameters["data_root"]), cfg["data_root"])
-        if "train_sae" in {node.name for node in pipeline.nodes} and 1.5 * cfg["eval_fraction"] >= 1:
+        if {"train_sae", "compare_variants"} & nodes and 1.5 * cfg["eval_fraction"] >= 1:
             raise InputError(
                 f"eval_fraction={cfg['eval_fraction']} leaves no text to train on, as half as many again calibrate; "
                 "choose at most 0.6"
             )
         open_corpus(cfg)
+        if "run_downstream" in nodes:
+            check_text_sets(cfg)
+            if cfg["label_column"] is not None:
+                open_labels(cfg)
         if (size := embedding_size(cfg["model_name"])) != cfg["act_size"]:
             raise InputError(
                 f"act_size={cfg['act_size']} does not match {cfg['model_name']}, whose embeddings have size {size}; "
@@ -80,13 +89,24 @@ class CheckParameters:
                     f"run `kedro run --pipelines train --params sae_type={cfg['sae_type']}` first"
                 )
             trained_with = catalog.load("sae").cfg
-            given_here = {"dict_size", "top_k", "input_unit_norm"} & set(run_params["runtime_params"] or {})
+            given_here = {"dict_size", "top_k", "input_unit_norm"} & set(params)
             for key in ("model_name", "act_size", *sorted(given_here)):
                 if trained_with[key] != cfg[key]:
                     raise InputError(
                         f"{key}={cfg[key]!r} is not what this SAE was trained with; set {key}={trained_with[key]!r}"
                     )
         catalog.save("parameters", parameters)
+
+
+def _check_comparison(parameters: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """Check the configuration of every model, and return the first."""
+    from sae_kedro.comparison import comparison_cfgs
+    from sae_kedro.errors import InputError
+
+    for key in ("sae_type", "top_k"):
+        if key in given:
+            raise InputError(f"compare does not read {key}; set {key}s={given[key]}")
+    return comparison_cfgs(parameters)[0]
 
 
 def _check_writable(folder: Path, given: str) -> None:
@@ -104,6 +124,7 @@ class ShowProgress:
     def before_pipeline_run(self, pipeline: Any) -> None:
         """Count the steps."""
         self._metrics: dict[str, Any] | None = None
+        self._comparison: str | None = None
         self._done, self._total = 0, len(pipeline.nodes)
 
     @hook_impl
@@ -114,13 +135,17 @@ class ShowProgress:
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
-        """Remember the metrics."""
+        """Remember the results."""
         if dataset_name == "metrics":
             self._metrics = data
+        elif dataset_name == "comparison_table":
+            self._comparison = data
 
     @hook_impl
     def after_pipeline_run(self) -> None:
-        """Print a table of the metrics."""
+        """Print a table of the results."""
+        if self._comparison is not None:
+            click.echo(self._comparison, nl=False)
         if self._metrics is None:
             return
         from rich.console import Console

@@ -189,9 +189,45 @@ def test_key_in_the_wrong_configuration_file(refused, tmp_path, file, line, sent
     assert refused(*options).startswith(sentence)
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "sentence"),
+    [
+        ("sae_types", "topk+jumprelo", "sae_types holds 'jumprelo', which is not a registered variant; choose among "),
+        ("sae_types", "jumprelo", "did you mean 'jumprelu'?"),
+        ("sae_types", "[]", "sae_types=[] is not allowed: it must be a list that is not empty or null"),
+        ("sae_types", "7", "sae_types cannot hold 7: each entry must be a text"),
+        ("top_ks", "4+0", f"top_ks cannot hold 0: each entry {WHOLE}"),
+        ("top_ks", "-3", f"top_ks cannot hold -3: each entry {WHOLE}"),
+        ("top_ks", "4+many", f"top_ks cannot hold 'many': each entry {WHOLE}"),
+        ("top_ks", "0.5", f"top_ks cannot hold 0.5: each entry {WHOLE}"),
+        ("top_ks", "4+300", "top_ks holds 300, which is larger than dict_size=256; choose at most 256"),
+        ("top_ks", "[]", "top_ks=[] is not allowed: it must be a list that is not empty"),
+        ("top_ks", "null", "top_ks=None is not allowed: it must be a list that is not empty"),
+        ("sae_type", "jumprelu", "compare does not read sae_type; set sae_types=jumprelu"),
+        ("top_k", "4", "compare does not read top_k; set top_ks=4"),
+        ("dict_sise", "4", "'dict_sise' is not a known key; did you mean 'dict_size'?"),
+        ("bandwidth", "0", "bandwidth=0 is not allowed: it must be a number above 0"),
+        ("eval_fraction", "0.7", "eval_fraction=0.7 leaves no text to train on"),
+    ],
+)
+def test_comparison_that_cannot_work(refused, key, value, sentence):
+    assert sentence in refused("--pipelines=compare", **{key: value})
+
+
+def test_comparison_with_an_option_of_a_variant_left_out(refused):
+    said = refused("--pipelines=compare", sae_types="topk+vanilla", bandwidth=0.1)
+    assert said.startswith("bandwidth=0.1 is an option of sae_type='jumprelu', but sae_type is 'topk'")
+
+
+def test_comparison_beside_another_pipeline(refused):
+    assert refused("--pipelines=train,compare") == (
+        "compare encodes, trains and evaluates by itself; run it without another pipeline"
+    )
+
+
 def test_unknown_pipeline_and_unknown_environment(refused, tmp_path):
     assert refused("--pipelines=trian") == (
-        "there is no pipeline 'trian'; choose one of encode, train, evaluate; did you mean 'train'?"
+        "there is no pipeline 'trian'; choose one of encode, train, evaluate, compare; did you mean 'train'?"
     )
     assert "conf/prod" in refused("--env=prod")
 

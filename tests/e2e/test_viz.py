@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kedro.framework.project import pipelines
 
 from running import copy_project, run_process, run_session
 
@@ -21,6 +22,7 @@ def api(corpus_file, tmp_path_factory) -> Path:
     """The static site's data, built in a copy of the project, because kedro-viz writes to `./build`."""
     project = copy_project(tmp_path_factory.mktemp("viz"))
     run_session("train", data_root=project / "data", dataset_path=corpus_file)
+    run_session("compare", data_root=project / "data", dataset_path=corpus_file, sae_types="topk+vanilla", top_ks="4+8")
     result = run_process("-m", "kedro", "viz", "build", "--include-previews", folder=project)
     assert result.returncode == 0, result.stderr
     assert (project / "build" / "index.html").is_file(), result.stdout + result.stderr
@@ -35,7 +37,25 @@ def test_graph_shows_the_flow_from_parameters_to_evaluation(api):
         assert {(before, dataset), (dataset, after)} <= edges
     assert {("report_metrics", "metrics"), ("report_metrics", "latents"), ("write_report", "report")} <= edges
     assert graph["layers"] == LAYERS
-    assert {pipeline["id"] for pipeline in graph["pipelines"]} == {"encode", "train", "evaluate", "__default__"}
+    assert {pipeline["id"] for pipeline in graph["pipelines"]} == set(pipelines)
+
+
+def test_graph_of_the_comparison_ends_in_a_table_and_a_figure(api):
+    graph = json.loads((api / "pipelines" / "compare").read_text())
+    nodes = {node["id"]: node["name"] for node in graph["nodes"]}
+    edges = {(nodes[edge["source"]], nodes[edge["target"]]) for edge in graph["edges"]}
+    flow = ["plan_comparison", "cfg", "stream_texts", "texts", "encode_texts", "embeddings", "buffer_activations"]
+    flow += ["activations_store", "compare_variants", "comparison", "plot_pareto", "pareto"]
+    assert {*pairwise(flow), ("plan_comparison", "variants"), ("variants", "compare_variants")} <= edges
+    used = {node.get("layer") for node in graph["nodes"]}
+    layers = [layer for layer in graph["layers"] if layer in used]  # kedro-viz lists those of other pipelines, too
+    assert layers == ["raw", "feature", "model_input", "reporting"]
+    shown = {}
+    for node in graph["nodes"]:
+        shown[node["name"]] = json.loads((api / "nodes" / node["id"]).read_text())
+    assert shown["comparison"]["preview_type"] == "TablePreview"
+    assert len(shown["comparison"]["preview"]["data"]) == 4
+    assert [line["name"] for line in shown["pareto"]["preview"]["data"]] == ["topk", "vanilla"]
 
 
 def test_results_are_previewed(api):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import logging
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -71,6 +72,54 @@ def test_no_rows_no_variance_and_not_a_number(caplog):
         reconstruction([[1.0, 1.0], [math.nan, 1.0]], [[0.0, 0.0]] * 2)
 
 
+@pytest.fixture
+def rows():
+    """Embeddings with a mean far from 0, and reconstructions that are shrunken, shifted and noisy."""
+    x, noise = torch.randn(2, 300, 8, generator=torch.Generator().manual_seed(0)).double()
+    x = x * torch.arange(1, 9) + 5
+    return x, 0.9 * x + 0.1 + noise
+
+
+def test_fvu_is_the_explained_variance_of_other_libraries_in_its_corrected_form(rows):
+    x, x_hat = rows
+    metrics = reconstruction(x.tolist(), x_hat.tolist(), mean=x.mean(0).tolist(), size=7)
+    # SAELens since issue 659: 1 - sum of squared errors / sum of squares about the mean of the same texts
+    residual, total = (x - x_hat).pow(2).sum(-1), (x - x.mean(0)).pow(2).sum(-1)
+    assert metrics["explained_variance"] == pytest.approx(float(1 - residual.sum() / total.sum()), rel=1e-5)
+    # dictionary_learning: 1 - var(x - x_hat) / var(x), which forgets the mean of the error; corrected, it is added
+    error = x - x_hat
+    forgetful = torch.var(error, dim=0, correction=0).sum() / torch.var(x, dim=0, correction=0).sum()
+    offset = error.mean(0).pow(2).sum() / torch.var(x, dim=0, correction=0).sum()
+    assert metrics["fvu"] == pytest.approx(float(forgetful + offset), rel=1e-5)
+    assert metrics["fvu"] > 1.05 * float(forgetful)
+
+
+def test_cosine_bias_and_mse_are_those_of_other_libraries(rows):
+    x, x_hat = rows
+    metrics = reconstruction(x.tolist(), x_hat.tolist(), size=7)  # their bias is about 0, and so is ours with mean 0
+    unit, unit_hat = x / x.norm(dim=-1, keepdim=True), x_hat / x_hat.norm(dim=-1, keepdim=True)
+    assert metrics["cosine"] == pytest.approx(float((unit * unit_hat).sum(-1).mean()), rel=1e-5)
+    bias = x_hat.norm(dim=-1).pow(2).mean() / (x * x_hat).sum(-1).mean()
+    assert metrics["relative_bias"] == pytest.approx(float(bias), rel=1e-5)
+    assert metrics["mse"] == pytest.approx(float((x - x_hat).pow(2).mean()), rel=1e-5)
+
+
+def test_intervals_are_those_of_plain_resampling(trained):
+    sae, store = trained
+    metrics = evaluate(sae, store).metrics
+    x = torch.cat(list(store.eval_batches()))
+    x_hat, codes = (part.detach() for part in sae(x))
+    error, total = (x - x_hat).square().sum(1).double(), (x - sae.train_mean).square().sum(1).double()
+    rng, fvu, l0 = np.random.default_rng(0), [], []
+    for _ in range(1000):
+        drawn = torch.from_numpy(rng.integers(200, size=200))
+        fvu.append(float(error[drawn].sum() / total[drawn].sum()))
+        l0.append(float((codes[drawn] != 0).sum(1).double().mean()))
+    assert metrics["fvu_ci95"] == pytest.approx(np.percentile(fvu, [2.5, 97.5]).tolist(), rel=1e-4)
+    assert metrics["l0_ci95"] == pytest.approx(np.percentile(l0, [2.5, 97.5]).tolist(), rel=1e-6)
+    assert metrics["cosine_ci95"][0] < metrics["cosine"] < metrics["cosine_ci95"][1]
+
+
 def sparsity(dense, parts=1):
     metrics = SparsityMetrics(dense.shape[1])
     for part in dense.chunk(parts):
@@ -121,6 +170,7 @@ def test_evaluation_equals_plain_arithmetic_on_dense_codes(trained):
 def test_evaluation_does_not_depend_on_the_batch_size(trained):
     sae, store = trained
     one, other = evaluate(sae, store, batch_size=7), evaluate(sae, store, batch_size=512)
+    assert len(one.metrics) > 25
     for key in one.metrics.keys() - {"evaluation_seconds", "split"}:
         assert other.metrics[key] == pytest.approx(one.metrics[key], rel=1e-6), key
     assert other.fvu_by_k == pytest.approx(one.fvu_by_k, rel=1e-6)
@@ -169,6 +219,9 @@ class DoubleStore:
         self.x = x
 
     def eval_batches(self, batch_size=None):
+        yield self.x
+
+    def train_batches(self, batch_size=8192):
         yield self.x
 
 

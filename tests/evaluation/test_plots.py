@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pandas as pd
 import pytest
 import torch
 
@@ -34,6 +35,17 @@ def test_training_curves_plot_every_row():
     history = [{"step": s, "loss": 1 / s, "fvu": 1 / s, "l0": 32.0, "dead": 0} for s in (20, 40)]
     figure = plots.training_curves(history)
     assert len(figure.data) == 4 and list(figure.data[1].y) == [1 / 20, 1 / 40]
+
+
+def test_pareto_has_one_line_per_variant_and_larger_markers_for_dead_latents():
+    columns = {"sae_type": list("aabb"), "top_k": [8, 4, 4, 8], "l0": [8.0, 4.0, 5.0, 9.0]}
+    table = pd.DataFrame(columns | {"fvu": [0.2, 0.4, 0.3, 0.1], "dead_fraction": [0.5, 0.0, 0.0, 0.0]})
+    figure = plots.pareto(table)
+    assert [line.name for line in figure.data] == ["a", "b"] and figure.layout.showlegend
+    first, second = figure.data
+    assert list(first.x) == [4.0, 8.0] and list(first.y) == [0.4, 0.2] and list(second.y) == [0.3, 0.1]
+    assert first.marker.size[1] > first.marker.size[0] == second.marker.size[0]
+    assert first.text[1] == "k 8, 50.0% dead" and first.marker.color != second.marker.color
 
 
 def test_report_opens_without_a_network_and_shows_the_numbers(evaluation):

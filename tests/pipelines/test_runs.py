@@ -20,7 +20,14 @@ from sae_kedro.activations.models import DEFAULT_MODEL, locate_model
 
 CLASSES = {"vanilla": VanillaSAE, "topk": TopKSAE, "batchtopk": BatchTopKSAE, "jumprelu": JumpReLUSAE}
 FIGURES = ("training_curves", "density_histogram", "l0_histogram", "fvu_by_k")
-REPORTING = {"metrics.json", "latents.csv", "history.jsonl", "report.html", *(f"{name}.json" for name in FIGURES)}
+REPORTING = {
+    "metrics.json",
+    "latents.csv",
+    "history.jsonl",
+    "report.html",
+    "report.md",
+    *(f"{name}.json" for name in FIGURES),
+}
 
 
 class Runs(NamedTuple):
@@ -41,7 +48,7 @@ def runs(corpus_file, tmp_path_factory) -> Runs:
 
 
 def test_registered_pipelines():
-    assert set(pipelines) == {"encode", "train", "evaluate", "__default__"}
+    assert set(pipelines) == {"encode", "train", "evaluate", "compare", "__default__"}
     assert pipelines["__default__"] == pipelines["train"]
 
 

@@ -135,16 +135,20 @@ class ActivationsStoreSBERT:
         if parts:
             yield _merge(parts)
 
+    def belongs(self, hashes: np.ndarray[Any, np.dtype[np.uint64]], part: Part) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """Say which rows, by the hashes `(n,)` of their texts, are in a part of the corpus: `(n,)`."""
+        low, high = {
+            "held out": (0.0, self._eval_fraction),
+            "calibration": (self._eval_fraction, 1.5 * self._eval_fraction),
+            "training": (1.5 * self._eval_fraction, 1.0),
+        }[part]
+        position = hashes * 2.0**-64
+        return (position >= low) & (position < high)
+
     def _split(self, shards: Iterable[int], part: Part) -> Iterator[Tensor]:
         for index in shards:
             rows = self.cache.read(index)
-            low, high = {
-                "held out": (0.0, self._eval_fraction),
-                "calibration": (self._eval_fraction, 1.5 * self._eval_fraction),
-                "training": (1.5 * self._eval_fraction, 1.0),
-            }[part]
-            position = rows.hashes * 2.0**-64
-            yield rows.vectors[torch.from_numpy((position >= low) & (position < high))]
+            yield rows.vectors[torch.from_numpy(self.belongs(rows.hashes, part))]
 
 
 def _merge(parts: list[Tensor]) -> Tensor:

@@ -68,6 +68,24 @@ def open_corpus(cfg: dict[str, Any]) -> Corpus:
     raise InputError(_missing(path))
 
 
+def open_labels(cfg: dict[str, Any]) -> Corpus:
+    """Open the column that `label_column` names as a stream beside that of the texts, row for row.
+
+    Args:
+        cfg: As for `open_corpus`, and `label_column`.
+
+    Raises:
+        InputError: The corpus has no columns, or not this one.
+    """
+    path, column = str(cfg["dataset_path"]), str(cfg["label_column"])
+    files = [] if path == PYTHON_DOCS else _local_files(path)
+    if path == PYTHON_DOCS or any(file.name.removesuffix(".gz").endswith(".txt") for file in files):
+        raise InputError(f"label_column={column!r} needs a corpus with columns, and {path!r} has none; set it to null")
+    labels = LocalFiles(path, files, column, "label_column") if files else HubDataset(path, cfg, "label_column")
+    next(iter(labels.rows()), None)  # looks at the columns
+    return labels
+
+
 def rejected(row: object) -> str | None:
     """Say why a row is not used (`null`, `not text` or `empty`), or None for a usable text."""
     if row is None:
@@ -105,8 +123,8 @@ class PythonDocs(Corpus):
 class LocalFiles(Corpus):
     """One or more `.jsonl`, `.json`, `.csv`, `.tsv`, `.parquet` or `.txt` files, plain or gzipped."""
 
-    def __init__(self, name: str, files: list[Path], text_column: str) -> None:
-        self.name, self.files, self.text_column = name, files, text_column
+    def __init__(self, name: str, files: list[Path], text_column: str, key: str = "text_column") -> None:
+        self.name, self.files, self.text_column, self._key = name, files, text_column, key
 
     @property
     def fingerprint(self) -> str:
@@ -163,8 +181,10 @@ class LocalFiles(Corpus):
                 if index == 0:
                     self._check_column(file, list(row))
                 yield row.get(self.text_column)
-            else:
+            elif self._key == "text_column":
                 yield row
+            else:
+                self._check_column(file, [])
 
     def _parquet(self, file: Path) -> Iterator[object]:
         import pyarrow as pa
@@ -181,7 +201,7 @@ class LocalFiles(Corpus):
     def _check_column(self, file: Path, columns: list[str]) -> None:
         if self.text_column not in columns:
             raise InputError(
-                f"text_column={self.text_column!r} is not in {file}, whose columns are {', '.join(columns)}"
+                f"{self._key}={self.text_column!r} is not in {file}, whose columns are {', '.join(columns) or 'none'}"
                 f"{nearest(self.text_column, columns)}"
             )
 
@@ -189,8 +209,8 @@ class LocalFiles(Corpus):
 class HubDataset(Corpus):
     """A dataset of the Hugging Face Hub, read with `streaming=True`."""
 
-    def __init__(self, name: str, cfg: dict[str, Any]) -> None:
-        self.name, self.text_column = name, str(cfg["text_column"])
+    def __init__(self, name: str, cfg: dict[str, Any], key: str = "text_column") -> None:
+        self.name, self.text_column, self._key = name, str(cfg[key]), key
         self.config, self.split = cfg["dataset_config"], str(cfg["dataset_split"])
         self.revision = self._commit(cfg["dataset_revision"])
 
@@ -213,7 +233,7 @@ class HubDataset(Corpus):
         for number, row in enumerate(stream.skip(start)):
             if number == 0 and self.text_column not in row:
                 raise InputError(
-                    f"text_column={self.text_column!r} is not in {self.name}, whose columns are {', '.join(row)}"
+                    f"{self._key}={self.text_column!r} is not in {self.name}, whose columns are {', '.join(row)}"
                     f"{nearest(self.text_column, row)}"
                 )
             yield row[self.text_column]

@@ -8,13 +8,18 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
 from sae_kedro.errors import InputError
+from sae_kedro.evaluation.baselines import baseline_reconstructions
+from sae_kedro.evaluation.bootstrap import ratio_intervals
+from sae_kedro.evaluation.geometry import geometry
+from sae_kedro.evaluation.representations import represent
+from sae_kedro.evaluation.sample import RowSample
 from sae_kedro.sae.base import SAE
 from sae_kedro.sae.codes import Codes
 
@@ -23,8 +28,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-CURVE_ROWS = 2048
-"""Texts used for the curve of FVU against the number of codes kept."""
+SAMPLE_ROWS = 2000
+"""Texts in the fixed random sample for geometry and for the curve of FVU against the number of codes kept."""
 
 
 class ReconstructionMetrics:
@@ -37,7 +42,7 @@ class ReconstructionMetrics:
     def __init__(self, baseline: Tensor) -> None:
         self.baseline = baseline.double()
         self.n = 0
-        self._error = self._variance = self._cosine = self._norm = self._inner = 0.0
+        self._parts = [torch.empty(0, 5, dtype=torch.float64)]
 
     def update(self, x: Tensor, x_hat: Tensor) -> None:
         """Count rows `x` and their reconstructions, both `(n, act_size)` in the space of the embeddings.
@@ -51,12 +56,19 @@ class ReconstructionMetrics:
             raise InputError(f"embedding {row} is not finite")
         centred, centred_hat = x - self.baseline, x_hat - self.baseline
         self.n += len(x)
-        self._error += float((x - x_hat).square().sum())
-        self._variance += float(centred.square().sum())
         lengths = x.norm(dim=1).clamp_min(1e-12) * x_hat.norm(dim=1).clamp_min(1e-12)
-        self._cosine += float(((x * x_hat).sum(dim=1) / lengths).sum())
-        self._norm += float(centred_hat.square().sum())
-        self._inner += float((centred * centred_hat).sum())
+        columns = (
+            (x - x_hat).square().sum(dim=1),
+            centred.square().sum(dim=1),
+            (x * x_hat).sum(dim=1) / lengths,
+            centred_hat.square().sum(dim=1),
+            (centred * centred_hat).sum(dim=1),
+        )
+        self._parts.append(torch.stack(columns, dim=1).cpu())
+
+    def per_text(self) -> TextSums:
+        """Return what the metrics are sums of, text by text."""
+        return TextSums(*torch.cat(self._parts).unbind(dim=1))
 
     def compute(self) -> dict[str, float]:
         """Return `fvu`, `explained_variance`, `mse` (per element), `cosine` and `relative_bias`.
@@ -66,16 +78,32 @@ class ReconstructionMetrics:
         """
         if self.n == 0:
             raise InputError("there are no texts to evaluate on; raise eval_fraction or num_examples")
-        if self._variance == 0:
+        error, variance, cosine, norm, inner = (float(column.sum()) for column in self.per_text())
+        if variance == 0:
             logger.warning("All evaluated embeddings equal the training mean: FVU is undefined")
-        fvu = self._error / self._variance if self._variance else math.nan
+        fvu = error / variance if variance else math.nan
         return {
             "fvu": fvu,
             "explained_variance": 1 - fvu,
-            "mse": self._error / (self.n * len(self.baseline)),
-            "cosine": self._cosine / self.n,
-            "relative_bias": self._norm / self._inner if self._inner else math.nan,
+            "mse": error / (self.n * len(self.baseline)),
+            "cosine": cosine / self.n,
+            "relative_bias": norm / inner if inner else math.nan,
         }
+
+
+class TextSums(NamedTuple):
+    """One number per text `(n,)`, float64; metrics are their sums and ratios of those."""
+
+    error: Tensor
+    """Squared distance of the reconstruction."""
+    variance: Tensor
+    """Squared distance of the mean of the training embeddings."""
+    cosine: Tensor
+    """Cosine with the reconstruction."""
+    norm: Tensor
+    """Squared norm of the reconstruction about that mean."""
+    inner: Tensor
+    """Inner product with the reconstruction about that mean."""
 
 
 class SparsityMetrics:
@@ -91,12 +119,19 @@ class SparsityMetrics:
         """`(dict_size + 1,)`: texts with 0, 1, 2, ... active latents."""
         self.firing_counts = torch.zeros(dict_size, dtype=torch.long)
         """`(dict_size,)`: texts on which each latent is active."""
+        self._l0 = [torch.empty(0, dtype=torch.long)]
 
     def update(self, codes: Codes) -> None:
         """Count the codes of some texts; active means non-zero, whatever the sign."""
+        l0 = codes.l0().cpu()
         self.n += codes.n
-        self.l0_counts += torch.bincount(codes.l0(), minlength=len(self.l0_counts)).cpu()
+        self._l0.append(l0)
+        self.l0_counts += torch.bincount(l0, minlength=len(self.l0_counts))
         self.firing_counts += codes.firing_counts().cpu()
+
+    def per_text(self) -> Tensor:
+        """Return the number of active latents of each text: `(n,)`."""
+        return torch.cat(self._l0)
 
     def compute(self) -> dict[str, float]:
         """Return the mean, deviation and quantiles of L0, and shares of silent and of very frequent latents."""
@@ -146,11 +181,14 @@ class EvaluationSource(Protocol):
 def evaluate(sae: SAE, store: EvaluationSource, batch_size: int = 1024) -> Evaluation:
     """Evaluate an SAE on embeddings it was not trained on.
 
-    A latent counts as dead when it fired neither on the last epoch's training texts nor on these.
+    A latent counts as dead when it fired neither on the last epoch's training texts nor on these. Beside the SAE's
+    FVU stand that of PCA with `top_k` components and that of a random dictionary (`baselines.py`), and `*_ci95` holds
+    95 % bootstrap intervals over texts.
 
     Args:
         sae: A trained SAE.
         store: Where held-out embeddings come from; if it has none, training embeddings are used, with a warning.
+            PCA is fitted on its training embeddings.
         batch_size: Embeddings at a time; the result does not depend on it.
 
     Raises:
@@ -165,22 +203,30 @@ def evaluate(sae: SAE, store: EvaluationSource, batch_size: int = 1024) -> Evalu
         first = next(batches, torch.empty(0, sae.act_size))
     sae.eval()
     reconstruction, sparsity = ReconstructionMetrics(sae.train_mean), SparsityMetrics(sae.dict_size)
-    head: list[Tensor] = []
+    baselines = baseline_reconstructions(sae, store.train_batches())
+    errors: dict[str, list[Tensor]] = {name: [] for name in baselines}
+    sample = RowSample(SAMPLE_ROWS)
     with tqdm(unit=" texts", desc="Evaluating") as bar:
         for batch in chain([first], batches):
             x, stats = sae.normalise(batch)
             codes = sae.encode_scaled(x).codes
             reconstruction.update(batch, sae.denormalise(sae.decode_scaled(codes), stats))
             sparsity.update(codes)
-            if reconstruction.n - len(batch) < CURVE_ROWS:
-                head.append(batch)
+            for name, reconstruct in baselines.items():
+                errors[name].append((batch - reconstruct(batch)).square().sum(dim=1).cpu().double())
+            sample.update(batch)
             bar.update(len(batch))
-    metrics = reconstruction.compute() | sparsity.compute()
+    metrics: dict[str, Any] = reconstruction.compute() | sparsity.compute()
+    baseline_errors = {f"fvu_{name}": torch.cat(parts) for name, parts in errors.items()}
+    texts = reconstruction.per_text()
+    metrics |= {name: float(error.sum() / texts.variance.sum()) for name, error in baseline_errors.items()}
+    metrics |= _intervals(texts, sparsity.per_text(), baseline_errors)
+    metrics |= geometry(represent(sae, sample.rows()))
     silent_in_training = (sae.density.cpu() == 0) | sae.density.cpu().isnan()
     dead = silent_in_training & (sparsity.firing_counts == 0)
-    finite = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
+    curve = fvu_by_k(sae, sample.rows())
     return Evaluation(
-        metrics=finite
+        metrics=without_nan(metrics)
         | {
             "dead_fraction": float(dead.double().mean()),
             "split": split,
@@ -189,8 +235,28 @@ def evaluate(sae: SAE, store: EvaluationSource, batch_size: int = 1024) -> Evalu
         },
         l0_counts=sparsity.l0_counts,
         density=sparsity.firing_counts.double() / reconstruction.n,
-        fvu_by_k=fvu_by_k(sae, torch.cat(head)[:CURVE_ROWS]),
+        fvu_by_k=curve,
     )
+
+
+def _intervals(texts: TextSums, l0: Tensor, baseline_errors: dict[str, Tensor]) -> dict[str, list[float]]:
+    """Find 95 % intervals of FVU, cosine, L0 and the FVU of baselines, from what each text contributes to the sums."""
+    one = torch.ones_like(texts.error)
+    sums = {"fvu": (texts.error, texts.variance), "cosine": (texts.cosine, one), "l0": (l0, one)}
+    sums |= {name: (error, texts.variance) for name, error in baseline_errors.items()}
+    found = ratio_intervals({name: (up.numpy(), down.numpy()) for name, (up, down) in sums.items()})
+    return {f"{name}_ci95": interval for name, interval in found.items()}
+
+
+def without_nan(metrics: dict[str, Any]) -> dict[str, Any]:
+    """Replace what is not a finite number by None, as JSON has no word for it; an interval as a whole."""
+    return {key: value if _finite(value) else None for key, value in metrics.items()}
+
+
+def _finite(value: object) -> bool:
+    if isinstance(value, list):
+        return all(map(_finite, value))
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def latent_table(sae: SAE, evaluation: Evaluation) -> pd.DataFrame:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
 import torch
+from plotly.colors import qualitative
 from plotly.subplots import make_subplots
 
 from sae_kedro.evaluation.metrics import Evaluation
+from sae_kedro.evaluation.report import shown_metrics
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _INK, _ACCENT = "#334155", "#2563eb"
 
@@ -63,9 +68,32 @@ def fvu_by_k(evaluation: Evaluation) -> go.Figure:
     return _styled(figure, "Reconstruction against k")
 
 
+def pareto(comparison: pd.DataFrame) -> go.Figure:
+    """Plot FVU against L0, one line per variant; the more latents are dead, the larger the marker.
+
+    Args:
+        comparison: One row per SAE, with `sae_type`, `top_k`, `l0`, `fvu` and `dead_fraction`.
+    """
+    figure = go.Figure()
+    for sae_type, unsorted in comparison.groupby("sae_type", sort=False):
+        rows = unsorted.sort_values("l0")
+        dead = rows["dead_fraction"].tolist()
+        labels = [f"k {k}, {share:.1%} dead" for k, share in zip(rows["top_k"], dead, strict=True)]
+        points = {"x": rows["l0"].tolist(), "y": rows["fvu"].tolist(), "text": labels}
+        sizes = {"size": [8 + 32 * share for share in dead]}
+        figure.add_trace(go.Scatter(**points, name=sae_type, mode="lines+markers", marker=sizes))
+    ticks = sorted(set(comparison["top_k"].tolist()))
+    figure.update_xaxes(title_text="L0", type="log", tickvals=ticks, ticktext=[str(k) for k in ticks])
+    figure.update_yaxes(title_text="FVU", rangemode="tozero")
+    _styled(figure, "Reconstruction against sparsity (larger markers: more dead latents)")
+    for index, line in enumerate(figure.data):
+        line.marker.color = line.line.color = qualitative.D3[index % len(qualitative.D3)]
+    return figure.update_layout(showlegend=True)
+
+
 def report_html(metrics: dict[str, Any], figures: list[go.Figure]) -> str:
     """Put a table of metrics and all figures on one page that opens without a network."""
-    rows = "".join(f"<tr><th>{name}</th><td>{_shown(value)}</td></tr>" for name, value in metrics.items())
+    rows = "".join(f"<tr><th>{name}</th><td>{value}</td></tr>" for name, value in shown_metrics(metrics).items())
     plots = [figure.to_html(full_html=False, include_plotlyjs=index == 0) for index, figure in enumerate(figures)]
     return (
         "<!doctype html><html lang='en'><meta charset='utf-8'><title>SAE report</title><style>"
@@ -75,10 +103,6 @@ def report_html(metrics: dict[str, Any], figures: list[go.Figure]) -> str:
         + "".join(plots)
         + "</html>"
     )
-
-
-def _shown(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _styled(figure: go.Figure, title: str) -> go.Figure:

@@ -30,6 +30,10 @@ CALIBRATION_BATCHES = 4
 """Batches of calibration rows that a variant sees in `calibrate`, of 8,192 rows at most."""
 
 
+TIE_EVERY = 8
+"""Steps between two turns of the encoder towards the decoder: each costs a pass over both."""
+
+
 class EmbeddingSource(Protocol):
     """What the trainer needs of a store."""
 
@@ -64,7 +68,8 @@ class Trainer:
 
     Args:
         sae: The SAE to train, scaled and prepared.
-        cfg: Reads `lr, beta1, beta2, lr_warmup, lr_decay, max_grad_norm, aux_penalty, top_k_aux, dead_after`.
+        cfg: Reads `lr, beta1, beta2, lr_warmup, lr_decay, encoder_tie, max_grad_norm, aux_penalty, top_k_aux,
+            dead_after`.
         n_train: Training texts per epoch.
         n_steps: Steps of the whole run.
     """
@@ -105,6 +110,8 @@ class Trainer:
         _clip(self._clipped, cfg["max_grad_norm"])
         self.optimizer.step()
         sae.normalise_decoder()
+        if (self.steps_done + 1) % TIE_EVERY == 0:
+            sae.tie_encoder(TIE_EVERY * cfg["encoder_tie"] * rate)
 
         fired = out.codes.firing_counts()
         l0 = fired.sum() / len(x)

@@ -20,13 +20,22 @@ def evaluate_sae(sae: SAE, activations_store: ActivationsStoreSBERT) -> Evaluati
     return evaluate(sae.to(activations_store.device), activations_store)
 
 
-def report_metrics(cfg: dict[str, Any], sae: SAE, evaluation: Evaluation) -> tuple[dict[str, Any], pd.DataFrame]:
+def run_downstream(cfg: dict[str, Any], sae: SAE, activations_store: ActivationsStoreSBERT) -> dict[str, Any]:
+    """Classify, compare and retrieve with embeddings, reconstructions and codes, where the parameters name data."""
+    from sae_kedro.evaluation.downstream import downstream
+
+    return downstream(sae.to(activations_store.device), activations_store, cfg)
+
+
+def report_metrics(
+    cfg: dict[str, Any], sae: SAE, evaluation: Evaluation, downstream: dict[str, Any]
+) -> tuple[dict[str, Any], pd.DataFrame]:
     """Name the run beside its metrics, and list every latent."""
     from sae_kedro.evaluation.metrics import latent_table
 
     about = {key: sae.cfg[key] for key in ("sae_type", "name", "dict_size", "top_k", "model_name")}
     trained = {key: sae.cfg.get("training", {}).get(key) for key in ("n_texts", "n_steps", "seconds")}
-    metrics = about | {"dataset_path": cfg["dataset_path"]} | evaluation.metrics
+    metrics = about | {"dataset_path": cfg["dataset_path"]} | evaluation.metrics | downstream
     metrics |= {
         "n_train_texts": trained["n_texts"],
         "n_steps": trained["n_steps"],
@@ -42,8 +51,9 @@ def plot_evaluation(evaluation: Evaluation) -> tuple[go.Figure, go.Figure, go.Fi
     return plots.density_histogram(evaluation), plots.l0_histogram(evaluation), plots.fvu_by_k(evaluation)
 
 
-def write_report(metrics: dict[str, Any], *figures: go.Figure) -> str:
-    """Put the metrics and all figures on one HTML page."""
+def write_report(metrics: dict[str, Any], *figures: go.Figure) -> tuple[str, str]:
+    """Put the metrics and all figures on one HTML page, and the metrics on one of Markdown."""
     from sae_kedro.evaluation.plots import report_html
+    from sae_kedro.evaluation.report import report_markdown
 
-    return report_html(metrics, list(figures))
+    return report_html(metrics, list(figures)), report_markdown(metrics)

@@ -1,4 +1,4 @@
-"""sae, activations_store -> metrics, latents, figures, report."""
+"""cfg, sae, activations_store -> metrics, latents, figures, reports."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ def create_pipeline() -> Pipeline:
     return Pipeline(
         [
             Node(nodes.evaluate_sae, ["sae", "activations_store"], "evaluation", name="evaluate_sae"),
+            Node(nodes.run_downstream, ["cfg", "sae", "activations_store"], "downstream", name="run_downstream"),
             Node(
                 nodes.report_metrics,
-                ["cfg", "sae", "evaluation"],
+                ["cfg", "sae", "evaluation", "downstream"],
                 ["metrics", "latents"],
                 name="report_metrics",
             ),
             Node(nodes.plot_evaluation, "evaluation", FIGURES, name="plot_evaluation"),
-            Node(nodes.write_report, ["metrics", *FIGURES], "report", name="write_report"),
+            Node(nodes.write_report, ["metrics", *FIGURES], ["report", "report_markdown"], name="write_report"),
         ]
     )

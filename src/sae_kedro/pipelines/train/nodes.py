@@ -37,7 +37,7 @@ def plot_training(tracker: Tracker) -> go.Figure:
     return training_curves(tracker.history)
 
 
-def close_tracker(tracker: Tracker, evaluation: Evaluation) -> None:
+def close_tracker(tracker: Tracker, evaluation: Evaluation, downstream: dict[str, Any]) -> None:
     """Add the final metrics to the tracked run and finish it."""
-    tracker.summarise(evaluation.metrics)
+    tracker.summarise(evaluation.metrics | downstream)
     tracker.close()

@@ -13,6 +13,6 @@ def create_pipeline() -> Pipeline:
         [
             Node(nodes.train_sae, ["cfg", "activations_store"], ["sae", "tracker"], name="train_sae"),
             Node(nodes.plot_training, "tracker", "training_curves", name="plot_training"),
-            Node(nodes.close_tracker, ["tracker", "evaluation"], None, name="close_tracker"),
+            Node(nodes.close_tracker, ["tracker", "evaluation", "downstream"], None, name="close_tracker"),
         ]
     )
