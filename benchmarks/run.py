@@ -113,7 +113,7 @@ class Bench:
 
     def step(self, sizes: tuple[tuple[int, int, int], ...]) -> None:
         """Samples per second of every variant at every size, and peak memory, libraries taking turns."""
-        rounds, floors = (2 if self.quick else 5), ["encoder_product", "selection"]
+        rounds, floors = (2 if self.quick else 3), ["encoder_product", "selection"]
         for batch_size, dict_size, top_k in sizes:
             size, n = f"batch {batch_size}, dict {dict_size}, k {top_k}", (16 if batch_size < 2048 else 4)
             for variant in VARIANTS:
@@ -169,7 +169,7 @@ class Bench:
         with self.workers(["products"], task="Products") as workers:
             product = {dtype: workers["products"].ask("measure", dtype=dtype) for dtype in ("float32", "bfloat16")}
         gflops = {dtype: round(answer["gflop_per_s"]) for dtype, answer in product.items()}
-        for corpus, n_texts in (("arxiv_titles", 4096), ("arxiv_abstracts", 512)):
+        for corpus, n_texts in (("arxiv_titles", 4096), ("arxiv_abstracts", 256)):
             if self.corpora is None:
                 continue
             path = str(self.corpora / f"{corpus}.jsonl.gz")
@@ -182,7 +182,7 @@ class Bench:
                 self.workers(["sentence_transformers"], task="Encode", corpus=path, n_texts=n_texts) as c,
             ):
                 turns = dict(zip(times, (*a.values(), *b.values(), *c.values()), strict=True))
-                for _ in range(2 if self.quick else 5):
+                for _ in range(2 if self.quick else 3):
                     for name, worker in turns.items():
                         answer = worker.ask("measure")
                         times[name] += answer["seconds"]
