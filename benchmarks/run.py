@@ -73,7 +73,8 @@ class Bench:
         self.ours, self.peers = Path(sys.executable), args.peers
         self.corpora: Path | None = args.corpora
         self.data_root: Path = args.data_root
-        self.quick, self.device = args.quick, args.device
+        self.out: Path = args.out
+        self.quick: bool = args.quick
         self.rows: list[Row] = []
 
     @contextlib.contextmanager
@@ -108,6 +109,22 @@ class Bench:
         } | more
         self.rows.append(row)
         print(json.dumps(row), flush=True)
+        self.write()
+
+    def write(self) -> None:
+        """Write `latest.json` and `latest.md`; rows of benchmarks that this run has not come to stay as they were."""
+        import torch
+
+        self.out.mkdir(parents=True, exist_ok=True)
+        file = self.out / "latest.json"
+        before = json.loads(file.read_text()) if file.exists() else {"versions": {}, "rows": []}
+        done = {row["benchmark"] for row in self.rows}
+        rows = [row for row in before["rows"] if row["benchmark"] not in done] + self.rows
+        machine = {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()}
+        machine |= {"capability": torch.backends.cpu.get_cpu_capability(), "gpu": torch.cuda.is_available()}
+        versions = before["versions"] | Worker.versions | {"torch": torch.__version__}
+        file.write_text(json.dumps({"machine": machine, "versions": versions, "rows": rows}, indent=1) + "\n")
+        (self.out / "latest.md").write_text(table(rows))
 
     # ── Training steps ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -161,6 +178,20 @@ class Bench:
                 seconds = workers["sae_kedro"].ask("measure", steps=8 if self.quick else 15)["seconds"]
             median = round(statistics.median(seconds), 4)
             self.add("growth", "topk", f"batch 4096, dict {dict_size}, k {top_k}", median, "s", spread=_spread(seconds))
+
+    def gpu(self) -> None:
+        """Our training step at a size for a GPU, for the peers' adapters are for the CPU."""
+        import torch
+
+        if not torch.cuda.is_available():
+            print("gpu: not run, there is none here")
+            return
+        shape = {"act_size": 768, "batch_size": 8192, "dict_size": 49_152, "top_k": 64, "device": "cuda"}
+        for variant in VARIANTS:
+            with self.workers(["sae_kedro"], task="Step", variant=variant, **shape, warm_up=10) as workers:
+                seconds = workers["sae_kedro"].ask("measure", steps=50)["seconds"]
+            rate = round(8192 / statistics.median(seconds))
+            self.add("gpu", variant, "d 768, batch 8192, dict 49152, k 64", rate, "samples/s", spread=_spread(seconds))
 
     # ── Encoding ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -301,28 +332,20 @@ def main() -> None:
     parser.add_argument("--corpora", type=Path, help="folder with arxiv_titles.jsonl.gz and arxiv_abstracts.jsonl.gz")
     parser.add_argument("--data-root", type=Path, default=ROOT / "data", help="where end to end keeps its embeddings")
     parser.add_argument("--quick", action="store_true", help="under 15 minutes: two sizes, fewer turns, fewer texts")
-    parser.add_argument("--only", nargs="*", help="step, growth, encoding, end_to_end, start_up")
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--only", nargs="*", help="step, growth, gpu, encoding, end_to_end, start_up")
     parser.add_argument("--out", type=Path, default=HERE / "results")
     args = parser.parse_args()
     bench = Bench(args)
     tasks = {
         "step": lambda: bench.step(SIZES[:2] if args.quick else SIZES),
         "growth": bench.growth,
+        "gpu": bench.gpu,
         "encoding": bench.encoding,
         "end_to_end": lambda: bench.end_to_end(150_000),
         "start_up": bench.start_up,
     }
     for name in args.only or [name for name in tasks if not (args.quick and name == "end_to_end")]:
         tasks[name]()
-    import torch
-
-    machine = {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()}
-    machine |= {"capability": torch.backends.cpu.get_cpu_capability(), "gpu": torch.cuda.is_available()}
-    report = {"machine": machine, "versions": Worker.versions | {"torch": torch.__version__}, "rows": bench.rows}
-    args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "latest.json").write_text(json.dumps(report, indent=1) + "\n")
-    (args.out / "latest.md").write_text(table(bench.rows))
     print(table(bench.rows))
 
 

@@ -113,10 +113,27 @@ def test_batches_stay_within_the_token_budget_padding_included(make_encoder, min
     with minilm[0].register_forward_pre_hook(lambda _, inputs: shapes.append(inputs[0]["input_ids"].shape)):
         make_encoder(minilm, model_batch_size=budget).encode(texts, done.append)
     assert all(rows * longest <= budget or rows == 1 for rows, longest in shapes)
-    # No batch could have taken in the first text of the next one, which is no longer than its own.
-    assert all((rows + 1) * longest > budget for rows, longest in shapes[:-1])
+    # A batch ends where the next text, which is no longer than its own, has no room, or half full where lengths change.
+    assert all(2 * (rows + 1) * longest > budget for rows, longest in shapes[:-1])
     assert done == [rows for rows, _ in shapes]
     assert sum(done) == len(texts)
+
+
+def test_batches_end_where_the_length_changes_so_that_nothing_is_padded(make_encoder, minilm):
+    encoder = make_encoder(minilm, model_batch_size=100)
+    lengths = [10] * 7 + [9] * 8 + [5] * 30
+    batches = list(encoder._batches(lengths))
+    assert [[lengths[row] for row in batch] for batch in batches] == [[10] * 7, [9] * 8, [5] * 20, [5] * 10]
+    # Fewer than half a batch of one length: it is filled up with shorter ones.
+    assert [len(batch) for batch in encoder._batches([10] * 3 + [9] * 20)] == [10, 11, 2]
+
+
+def test_tokens_made_beforehand_change_nothing(make_encoder, minilm, texts):
+    encoder = make_encoder(minilm)
+    tokens = encoder.tokenise(texts[:20])
+    assert tokens is not None and len(tokens["input_ids"]) == 20
+    assert torch.equal(encoder.encode(texts[:20], tokens=tokens), encoder.encode(texts[:20]))
+    assert make_encoder(HashModel(), act_size=16).tokenise(["one"]) is None
 
 
 def test_no_texts_give_no_rows(make_encoder, minilm):

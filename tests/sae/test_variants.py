@@ -175,12 +175,37 @@ def test_jumprelu_calibration_meets_top_k_exactly(bandwidth, make_cfg):
     assert sae.encode(x).count_nonzero() == 4 * len(x)
 
 
-def test_jumprelu_thresholds_start_every_latent_at_density_k_over_dict_size(make_cfg):
+def test_jumprelu_starts_with_one_threshold_that_gives_top_k_latents_per_text(make_cfg):
     sae = build("jumprelu", make_cfg)
     x = torch.randn(3200, 16)
     sae.prepare(x)
-    density = (sae.eval().encode(x) != 0).double().mean(0)
-    assert (density - 4 / 64).abs().max() < 2 / 3200
+    assert sae.threshold.unique().numel() == 1
+    assert sae.eval().encode(x).count_nonzero() == 4 * len(x)
+
+
+def test_jumprelu_shifts_all_thresholds_with_the_logarithm_of_l0(make_cfg):
+    sae = build("jumprelu", make_cfg)
+    with torch.no_grad():
+        sae.threshold.fill_(1.0)
+        sae.threshold[0] = 0.01
+    # L0 = k e^(1/2): up by .05 / 2; L0 = 0: the error counts as -1, so down by .05, and no further than 0.
+    sae.after_step(Progress(0, 10, torch.tensor(4 * math.exp(0.5))))
+    torch.testing.assert_close(sae.threshold[:2], torch.tensor([0.035, 1.025]))
+    sae.after_step(Progress(1, 10, torch.tensor(0.0)))
+    torch.testing.assert_close(sae.threshold[:2], torch.tensor([0.0, 0.975]))
+
+
+def test_the_encoder_turns_towards_the_decoder_and_keeps_its_length(make_cfg):
+    sae = build("topk", make_cfg, act_size=2, dict_size=2, top_k=1)
+    with torch.no_grad():
+        sae.W_dec.copy_(torch.eye(2))
+        sae.W_enc.copy_(torch.tensor([[0.0, 3.0], [2.0, 0.0]]))  # columns (0, 2) and (3, 0)
+    sae.tie_encoder(0.0)
+    assert sae.W_enc.tolist() == [[0.0, 3.0], [2.0, 0.0]]
+    sae.tie_encoder(0.5)  # half the way to (2, 0) and (0, 3)
+    assert sae.W_enc.tolist() == [[1.0, 1.5], [1.0, 1.5]]
+    sae.tie_encoder(7.0)  # no further than the decoder
+    torch.testing.assert_close(sae.W_enc / sae.W_enc.norm(dim=0), torch.eye(2))
 
 
 def l0_gradient(pre_acts, threshold, bandwidth):

@@ -10,7 +10,7 @@ from sae_kedro import InputError, evaluate, load_sae, sae_classes, train
 from sae_kedro.sae.base import SAE
 from sae_kedro.sae.codes import Support
 from sae_kedro.training.tracking import Tracker
-from sae_kedro.training.trainer import Trainer
+from sae_kedro.training.trainer import TIE_EVERY, Trainer
 
 VARIANTS = ["vanilla", "topk", "batchtopk", "jumprelu"]
 
@@ -86,6 +86,38 @@ def test_gradients_are_clipped_to_the_global_norm_but_not_those_of_thresholds(ma
 
 
 @pytest.mark.parametrize("n", [1, 5, 31])
+def test_a_step_is_that_of_adam_on_the_parameters_as_they_are(make_cfg, sparse_data):
+    """The optimiser sees vectors that share the parameters' memory; nothing else about Adam may change."""
+    cfg = make_cfg(encoder_tie=0.0, lr_warmup=0.0, lr_decay=0.0, max_grad_norm=1e9, aux_penalty=0.0)
+    x = sparse_data(64)
+    sae, twin = sae_classes["topk"](cfg).train(), sae_classes["topk"](cfg).train()
+    adam = torch.optim.Adam(twin.parameters(), lr=cfg["lr"], betas=(cfg["beta1"], cfg["beta2"]))
+    trainer = Trainer(sae, cfg, 1000, 10)
+    for _ in range(3):
+        trainer.step(x)
+        out = twin.run(twin.normalise(x)[0])
+        adam.zero_grad()
+        ((out.x_hat - out.x).square().sum() / x.numel()).backward()
+        twin.project_decoder_gradient()
+        adam.step()
+        twin.normalise_decoder()
+    for name, weights in sae.named_parameters():
+        torch.testing.assert_close(weights, twin.get_parameter(name), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("encoder_tie", [0.0, 1e9])
+def test_the_encoder_is_tied_every_few_steps(encoder_tie, make_cfg):
+    cfg = make_cfg(encoder_tie=encoder_tie)
+    sae = sae_classes["topk"](cfg).train()
+    trainer = Trainer(sae, cfg, 1000, 100)
+    cosines = []
+    for _ in range(2 * TIE_EVERY):
+        trainer.step(torch.randn(32, 16))
+        cosines.append(torch.cosine_similarity(sae.W_enc.t(), sae.W_dec, dim=1).min().item())
+    tied = [step for step, cosine in enumerate(cosines, start=1) if cosine > 1 - 1e-5]
+    assert tied == ([TIE_EVERY, 2 * TIE_EVERY] if encoder_tie else [])
+
+
 def test_fewer_texts_than_one_batch_are_all_used_and_it_is_said(n, make_cfg, sparse_data, caplog):
     data = sparse_data(n)
     with caplog.at_level(logging.WARNING):
