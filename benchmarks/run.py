@@ -239,7 +239,7 @@ class Bench:
         """Seconds from texts (cold) and from embeddings (warm) to a TopK SAE whose held-out FVU meets the target.
 
         Every library trains with its defaults, for the number of epochs in `EPOCHS`, and says what FVU it got to. Cold
-        adds the time that the texts take at the rate measured by `encoding` in the same run, for peers by one call of
+        adds the time that the texts take at the rate that `encoding` measured last, for peers by one call of
         SentenceTransformer.encode.
         """
         if self.corpora is None:

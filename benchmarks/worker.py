@@ -177,7 +177,7 @@ class EndToEnd:
             store = self._store(epochs, lr)
             sae = train(sae_classes["topk"](self.cfg), store, self.cfg)
             seconds = time.perf_counter() - start
-            return {"seconds": [seconds], "fvu": evaluate(sae, store).reconstruction.fvu, "peak_mb": _peak_memory()}
+            return {"seconds": [seconds], "fvu": evaluate(sae, store).metrics["fvu"], "peak_mb": _peak_memory()}
         held_out = torch.zeros(len(self.embeddings), dtype=torch.bool)
         held_out[torch.randperm(len(self.embeddings), generator=torch.Generator().manual_seed(0))[:10_000]] = True
         rows, test = self.embeddings[~held_out], self.embeddings[held_out]
