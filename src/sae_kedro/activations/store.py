@@ -104,7 +104,7 @@ class ActivationsStoreSBERT:
 
     def train_batches(self, batch_size: int = 8192) -> Iterator[Tensor]:
         """Yield the training embeddings once, in corpus order, for statistics and calibration."""
-        kept = self._kept
+        kept = self._all_in_memory()
         source = iter([kept]) if kept is not None else self._split(self.cache.iter_shards(), "training")
         for vectors in _regrouped(source, batch_size):
             yield vectors.to(self.device)
@@ -120,10 +120,9 @@ class ActivationsStoreSBERT:
         fits the buffer is read once and kept.
         """
         order = list(self.cache.iter_shards()) if rng is not None else self.cache.iter_shards()
-        if self.cache.complete and self.cache.n_texts <= self._buffer_size:
-            if self._kept is None:
-                self._kept = torch.cat(list(self._split(order, "training")))
-            yield self._kept
+        kept = self._all_in_memory()
+        if kept is not None:
+            yield kept
             return
         if rng is not None:
             order = rng.permutation(list(order)).tolist()
@@ -144,6 +143,12 @@ class ActivationsStoreSBERT:
         }[part]
         position = hashes * 2.0**-64
         return (position >= low) & (position < high)
+
+    def _all_in_memory(self) -> Tensor | None:
+        """Return the training split, read once and kept, if all of it is encoded and the buffer has room for it."""
+        if self._kept is None and self.cache.complete and self.cache.n_texts <= self._buffer_size:
+            self._kept = torch.cat(list(self._split(self.cache.iter_shards(), "training")))
+        return self._kept
 
     def _split(self, shards: Iterable[int], part: Part) -> Iterator[Tensor]:
         for index in shards:
