@@ -115,8 +115,8 @@ def test_the_encoder_is_tied_every_few_steps(encoder_tie, make_cfg):
     for _ in range(2 * TIE_EVERY):
         trainer.step(torch.randn(32, 16))
         cosines.append(torch.cosine_similarity(sae.W_enc.t(), sae.W_dec, dim=1).min().item())
-    tied = [step for step, cosine in enumerate(cosines, start=1) if cosine > 1 - 1e-5]
-    assert tied == ([TIE_EVERY, 2 * TIE_EVERY] if encoder_tie else [])
+    assert max(cosines[: TIE_EVERY - 1]) < 0.9
+    assert all((cosines[step - 1] > 1 - 1e-5) == bool(encoder_tie) for step in (TIE_EVERY, 2 * TIE_EVERY))
 
 
 @pytest.mark.parametrize("n", [1, 5, 31])
