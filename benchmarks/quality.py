@@ -1,4 +1,4 @@
-"""Reconstruction against other libraries on the same embeddings: `make bench-quality EMBEDDINGS=file.npy`.
+"""Reconstruction against other libraries on the same embeddings: `python -m benchmarks.quality file.npy`.
 
 Every peer runs at its own default learning rate and at each of a sweep; we run our defaults with several seeds.
 """

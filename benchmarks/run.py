@@ -84,8 +84,7 @@ class Bench:
         started: dict[str, Worker] = {}
         try:
             for library in libraries:
-                python = self.peers if library in PEERS or start.get("task") == "EndToEnd" else self.ours
-                python = self.ours if library == "sae_kedro" else python
+                python = self.peers if library in PEERS else self.ours
                 started[library] = Worker(python, library, **start)
             yield started
         finally:

@@ -69,7 +69,7 @@ class ExperimentConfig(BaseModel):
     batch_size: int = Field(512, ge=1, description="embeddings per training step")
     buffer_size: int = Field(262_144, ge=1, description="embeddings shuffled together in memory")
     n_epochs: int = Field(10, ge=1, description="passes over the training texts")
-    lr: float | None = Field(None, gt=0, description="peak learning rate; null: derived from batch_size and run length")
+    lr: float | None = Field(None, gt=0, description="peak learning rate; null: derived from batch_size")
     encoder_tie: float = Field(
         1.5, ge=0, description="pull of encoder directions towards decoder directions, per step and learning rate"
     )

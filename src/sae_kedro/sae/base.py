@@ -293,8 +293,8 @@ class SAE(nn.Module):
         """Turn encoder directions a share `rate` of the way towards their decoder directions; lengths stay.
 
         On a finite corpus the encoder of a latent that fires rarely learns single texts by heart, or drifts away from
-        all of them. The decoder direction, which stays put, is what it should look for (measured: held-out FVU .186
-        against .178, and no latent dies).
+        all of them. The decoder direction, which stays put, is what it should look for (benchmarks/RECIPE.md: held-out
+        FVU .186 without, .179 with it).
         """
         if self.linear_encoder and rate:
             lengths = self.W_enc.norm(dim=0)

@@ -14,9 +14,9 @@ DENSE_ABOVE = 0.1
 
 
 def true_positions(mask: Tensor) -> Tensor:
-    """Return the positions of True in `mask`, read row by row: `nonzero`, 15 times faster where few are set.
+    """Return the positions of True in `mask`, read row by row: `nonzero`, 4 times faster where few are set.
 
-    Eight entries are looked at as one integer first (measured at 4096 x 6144 with 0.5 % set: 5 against 75 ms).
+    Eight entries are looked at as one integer first (measured at 4096 x 6144 with 0.5 % set: 9 against 35 ms).
     """
     flat = mask.contiguous().view(-1)
     if flat.numel() % 8:
