@@ -86,7 +86,7 @@ def test_worked_example_by_hand():
     x = torch.tensor([[3.0, 1.0]])
     pi = x @ W_enc.detach()
     support = Support.from_indices(pi.topk(2).indices, 3)
-    values = ops.gather_pre_acts(x, (W_enc, b_enc, b_dec), pi, support).relu()
+    values = ops.with_encoder_gradient(x, (W_enc, b_enc, b_dec), support.gather(pi), support).relu()
     x_hat = ops.decode(Codes(support, values), W_dec)
     torch.testing.assert_close(x_hat, torch.tensor([[5.4, 3.2]]))
     loss = (x_hat - x).square().sum()

@@ -37,7 +37,7 @@ def toy(W_dec, W_enc=None, b_dec=0.0):
 
 
 def out_of(x, x_hat):
-    return Forward(x, Codes(Support.dense(x[:, :1]), x[:, :1]), None, None, x_hat)
+    return Forward(x, Codes(Support.dense(x[:, :1]), x[:, :1]), None, x_hat)
 
 
 def test_dead_latents_are_pulled_towards_the_residual_and_not_away_from_it():

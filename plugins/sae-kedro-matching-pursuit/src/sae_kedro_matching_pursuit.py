@@ -32,7 +32,7 @@ class MatchingPursuitSAE(SAE):
             residual = residual - code[:, None] * direction
             codes.append(code)
         support = Support.from_indices(chosen, self.dict_size)
-        return Encoding(Codes(support, torch.stack(codes, dim=1).flatten()), None, None)
+        return Encoding(Codes(support, torch.stack(codes, dim=1).flatten()), None)
 
     @torch.no_grad()
     def _chosen(self, residual: Tensor) -> Tensor:

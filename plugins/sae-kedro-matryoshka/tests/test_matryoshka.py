@@ -23,7 +23,7 @@ def test_prefix_losses_are_averaged_once():
         sae.W_dec.copy_(torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]]))
     codes = torch.tensor([[1.0, 0.0, 0.5, 0.0]])
     x = torch.tensor([[1.0, 1.0]])
-    out = Forward(x, Codes(Support.dense(codes), codes), None, None, x)
+    out = Forward(x, Codes(Support.dense(codes), codes), None, x)
     torch.testing.assert_close(sae.losses(out)["rec"], torch.tensor(0.3125))
 
 

@@ -19,6 +19,7 @@ from sae_kedro.config import check_model
 from sae_kedro.errors import InputError
 from sae_kedro.sae import ops
 from sae_kedro.sae.codes import Codes, Support
+from sae_kedro.sae.screening import CHUNK, Int8Product
 
 STANDARDISE_EPS = 1e-5
 
@@ -33,10 +34,8 @@ class Encoding(NamedTuple):
     """What the encoder computed for `n` scaled inputs."""
 
     codes: Codes
-    pre_acts: Tensor | None
-    """`(n, dict_size)`, without a graph and valid until the next call; None for encoders that have none."""
     pre_values: Tensor | None
-    """Pre-activations at the support of the codes, differentiable; None like `pre_acts`."""
+    """Pre-activations at the support of the codes, differentiable; None for encoders that have none."""
 
 
 class Forward(NamedTuple):
@@ -45,7 +44,6 @@ class Forward(NamedTuple):
     x: Tensor
     """`(n, act_size)`, the scaled input: the dataset mean removed, mean squared norm `act_size`."""
     codes: Codes
-    pre_acts: Tensor | None
     pre_values: Tensor | None
     x_hat: Tensor
     """`(n, act_size)`, the reconstruction of `x`."""
@@ -146,6 +144,16 @@ class SAE(nn.Module):
         """Choose the entries of `pre_acts (n, dict_size)` that may be active or receive a gradient."""
         raise NotImplementedError(f"{type(self).__name__} must define select()")
 
+    def screen(self, product: Int8Product) -> tuple[Support, Tensor] | None:
+        """Choose like `select`, in training, from a product that is faster than all pre-activations in float32.
+
+        Returns:
+            The support and the exact pre-activations there; None (the default) to be asked by `select`. A subclass
+            that overrides `select` alone goes back to the default.
+        """
+        del product
+        return None
+
     def activate(self, values: Tensor, cols: Tensor | slice) -> Tensor:
         """Turn selected pre-activations into codes, elementwise and differentiably.
 
@@ -209,15 +217,13 @@ class SAE(nn.Module):
     def run(self, x: Tensor) -> Forward:
         """Encode and reconstruct scaled rows `(n, act_size)`, keeping what losses need."""
         encoding = self.encode_scaled(x)
-        return Forward(x, encoding.codes, encoding.pre_acts, encoding.pre_values, self.decode_scaled(encoding.codes))
+        return Forward(x, encoding.codes, encoding.pre_values, self.decode_scaled(encoding.codes))
 
     def encode_scaled(self, x: Tensor) -> Encoding:
         """Encode scaled rows `(n, act_size)`; override it for encoders that are not linear plus an activation."""
-        pre_acts = self._linear(x)
-        support = self.select(pre_acts)
-        values = ops.gather_pre_acts(x, (self.W_enc, self.b_enc, self.b_dec), pre_acts, support)
-        codes = Codes(support, support.clip(self.activate(values, support.cols)))
-        return Encoding(codes, pre_acts, values)
+        support, values = self._screened(x) or self._selected(x)
+        values = ops.with_encoder_gradient(x, (self.W_enc, self.b_enc, self.b_dec), values, support)
+        return Encoding(Codes(support, support.clip(self.activate(values, support.cols))), values)
 
     def decode_scaled(self, codes: Codes) -> Tensor:
         """Reconstruct scaled rows `(n, act_size)` from codes."""
@@ -322,20 +328,39 @@ class SAE(nn.Module):
         ]
         return torch.cat(levels)
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "select" in cls.__dict__ and "screen" not in cls.__dict__:
+            cls.screen = SAE.screen  # type: ignore[method-assign]
+
+    def _selected(self, x: Tensor) -> tuple[Support, Tensor]:
+        pre_acts = self._linear(x)
+        support = self.select(pre_acts)
+        return support, support.gather(pre_acts)
+
+    @torch.no_grad()
+    def _screened(self, x: Tensor) -> tuple[Support, Tensor] | None:
+        if not self.training or type(self).screen is SAE.screen or not Int8Product.pays(x, self.W_enc):
+            return None
+        return self.screen(Int8Product(x - self.b_dec, self.W_enc, self.b_enc, self._workspace(x[:CHUNK])))
+
     @torch.no_grad()
     def _linear(self, x: Tensor) -> Tensor:
-        """Compute `(x - b_dec) @ W_enc + b_enc`, in training into a buffer that is reused from step to step.
-
-        A fresh `(n, dict_size)` tensor costs half as much again in page faults (measured at 4096 x 6144).
-        """
+        """Compute `(x - b_dec) @ W_enc + b_enc`, in training into memory that the next call overwrites."""
         centred = x - self.b_dec
         if not self.training:
             return ops.steady_product(centred, self.W_enc) + self.b_enc
+        return torch.addmm(self.b_enc, centred, self.W_enc, out=self._workspace(x))
+
+    def _workspace(self, x: Tensor) -> Tensor:
+        """Return memory `(len(x), dict_size)` of the type of `x`, the same from step to step.
+
+        A fresh tensor of that size costs half as much as the product in page faults (measured at 4096 x 6144).
+        """
         size, old = len(x) * self.dict_size, self._pre_acts_buffer
         if old.numel() < size or (old.dtype, old.device) != (x.dtype, x.device):
             self._pre_acts_buffer = x.new_empty(size)
-        buffer = self._pre_acts_buffer[:size].view(len(x), self.dict_size)
-        return torch.addmm(self.b_enc, centred, self.W_enc, out=buffer)
+        return self._pre_acts_buffer[:size].view(len(x), self.dict_size)
 
 
 def exact_level(candidates: Iterable[Tensor], n_above: int) -> float:

@@ -8,6 +8,7 @@ from torch import Tensor
 from sae_kedro.errors import InputError
 from sae_kedro.sae.base import SAE, exact_level
 from sae_kedro.sae.codes import Support
+from sae_kedro.sae.screening import Int8Product
 from sae_kedro.sae.selection import largest_of_batch
 
 
@@ -39,6 +40,10 @@ class BatchTopKSAE(SAE):
         if self.threshold.isnan():
             raise InputError("this BatchTopK SAE has no inference threshold yet; train it, or call calibrate(x)")
         return Support.from_mask(pre_acts > self.threshold)
+
+    def screen(self, product: Int8Product) -> tuple[Support, Tensor] | None:
+        """Choose the largest entries of the training batch."""
+        return product.largest_of_batch(self.top_k * len(product.x))
 
     def calibrate(self, x: Tensor) -> None:
         """Set the threshold at which the sample has `top_k` active latents per text on average, exactly."""

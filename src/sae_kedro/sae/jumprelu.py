@@ -11,6 +11,7 @@ from torch.autograd.function import once_differentiable
 
 from sae_kedro.sae.base import SAE, Forward, Progress, SAEOptions, exact_level
 from sae_kedro.sae.codes import Support
+from sae_kedro.sae.screening import Int8Product
 
 
 class JumpReLUOptions(SAEOptions):
@@ -46,6 +47,10 @@ class JumpReLUSAE(SAE):
         """Choose active entries, and in training those close enough to the threshold to teach it."""
         slack = self.options.bandwidth / 2 if self.training else 0.0
         return Support.from_mask(pre_acts > self.threshold - slack)
+
+    def screen(self, product: Int8Product) -> tuple[Support, Tensor] | None:
+        """Choose the same entries; the few others that come along have codes of 0 and no gradient."""
+        return product.above(self.threshold - self.options.bandwidth / 2)
 
     def activate(self, values: Tensor, cols: Tensor | slice) -> Tensor:
         """Apply `pi * 1[pi > theta]`."""

@@ -24,22 +24,23 @@ SMALLEST_PRODUCT = 32
 """Rows from which on matrix products agree bit for bit (measured on CPU for four shapes: 16 suffice)."""
 
 
-def gather_pre_acts(
-    x: Tensor, sae_weights: tuple[Tensor, Tensor, Tensor], pre_acts: Tensor, support: Support
+def with_encoder_gradient(
+    x: Tensor, sae_weights: tuple[Tensor, Tensor, Tensor], values: Tensor, support: Support
 ) -> Tensor:
-    """Read the pre-activations at a support, differentiable with respect to the encoder and the input.
+    """Make pre-activations at a support differentiable with respect to the encoder and the input.
 
     Args:
         x: `(n, act_size)`, the input after scaling.
         sae_weights: `W_enc (act_size, dict_size)`, `b_enc (dict_size,)`, `b_dec (act_size,)`.
-        pre_acts: `(n, dict_size)`, `(x - b_dec) @ W_enc + b_enc`, computed without a graph.
-        support: Where to read.
+        values: `(nnz,)`, or `(n, dict_size)` for a dense support: entries of `(x - b_dec) @ W_enc + b_enc`, computed
+            without a graph.
+        support: Where they are.
 
     Returns:
-        `(nnz,)`, or `(n, dict_size)` for a dense support.
+        `values`, with a graph.
     """
-    values: Tensor = _GatherPreActs.apply(x, *sae_weights, pre_acts, support)
-    return values
+    differentiable: Tensor = _PreActs.apply(x, *sae_weights, values, support)
+    return differentiable
 
 
 def steady_product(x: Tensor, weight: Tensor) -> Tensor:
@@ -58,15 +59,15 @@ def decode(codes: Codes, W_dec: Tensor) -> Tensor:
     return product
 
 
-class _GatherPreActs(torch.autograd.Function):
+class _PreActs(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, W_enc: Tensor, b_enc: Tensor, b_dec: Tensor, pre_acts: Tensor, support: Support
+        ctx: Any, x: Tensor, W_enc: Tensor, b_enc: Tensor, b_dec: Tensor, values: Tensor, support: Support
     ) -> Tensor:
         del b_enc
         ctx.save_for_backward(x, W_enc, b_dec)
         ctx.support = support
-        return support.gather(pre_acts).view_as(pre_acts) if support.is_dense else support.gather(pre_acts)
+        return values.view_as(values)
 
     @staticmethod
     @once_differentiable
@@ -103,7 +104,7 @@ class _Decode(torch.autograd.Function):
         support: Support = ctx.support
         columns = support.transposed
         grad_W = _weighted_sums(grad, columns.rows, columns.offsets, values[columns.order])
-        return _gathered_dots(support, grad, W_dec), grad_W, None
+        return gathered_dots(support, grad, W_dec), grad_W, None
 
 
 def _weighted_sums(table: Tensor, indices: Tensor, offsets: Tensor, weights: Tensor) -> Tensor:
@@ -113,7 +114,7 @@ def _weighted_sums(table: Tensor, indices: Tensor, offsets: Tensor, weights: Ten
     )
 
 
-def _gathered_dots(support: Support, left: Tensor, right: Tensor) -> Tensor:
+def gathered_dots(support: Support, left: Tensor, right: Tensor) -> Tensor:
     """Compute `left[row] . right[col]` at every entry of the support: `(nnz,)`."""
     pattern = torch.sparse_csr_tensor(
         support.offsets,

@@ -38,9 +38,7 @@ def largest_of_batch(scores: Tensor, n: int) -> Support:
     `topk` over the whole batch takes 14 times longer (measured at 4096 x 6144, k 32).
     """
     shape = (scores.shape[0], scores.shape[1])
-    sample = scores[:: max(1, len(scores) // 64)]
-    guess = min(sample.numel(), round(1.25 * n * len(sample) / len(scores)) + 64)
-    level = sample.flatten().topk(guess, sorted=False).values.amin().clamp_min(0.0)
+    level = level_of_sample(spread_rows(scores), n / len(scores))
     found = true_positions(scores > level)
     if len(found) < n and level > 0:
         found = true_positions(scores > 0)
@@ -49,3 +47,14 @@ def largest_of_batch(scores: Tensor, n: int) -> Support:
         keep[scores.view(-1)[found].topk(n, sorted=False).indices] = True
         found = found[keep]
     return Support.from_positions(found, shape)
+
+
+def spread_rows(matrix: Tensor) -> Tensor:
+    """Take 64 rows or a few more, evenly spread over `matrix`."""
+    return matrix[:: max(1, len(matrix) // 64)]
+
+
+def level_of_sample(scores: Tensor, n_per_row: float) -> Tensor:
+    """Return a level that a quarter more than `n_per_row` of a row's `scores (rows, dict_size)` exceed, at least 0."""
+    guess = min(scores.numel(), round(1.25 * n_per_row * len(scores)) + 64)
+    return scores.flatten().topk(guess, sorted=False).values.amin().clamp_min(0.0)

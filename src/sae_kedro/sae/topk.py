@@ -6,6 +6,7 @@ from torch import Tensor
 
 from sae_kedro.sae.base import SAE
 from sae_kedro.sae.codes import Support
+from sae_kedro.sae.screening import Int8Product
 from sae_kedro.sae.selection import largest_of_rows
 
 
@@ -19,3 +20,7 @@ class TopKSAE(SAE):
     def select(self, pre_acts: Tensor) -> Support:
         """Choose the `top_k` largest entries of each row."""
         return Support.from_indices(largest_of_rows(pre_acts, self.top_k), self.dict_size)
+
+    def screen(self, product: Int8Product) -> tuple[Support, Tensor] | None:
+        """Choose the `top_k` largest entries of each row."""
+        return product.largest_of_rows(self.top_k)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sae_kedro.sae.base import SAE, Forward, Progress, SAEOptions
 from sae_kedro.sae.codes import Support
+from sae_kedro.sae.screening import Int8Product
 
 
 class VanillaOptions(SAEOptions):
@@ -54,6 +55,10 @@ class VanillaSAE(SAE):
     def select(self, pre_acts: Tensor) -> Support:
         """Choose positive entries."""
         return Support.from_mask(pre_acts > 0)
+
+    def screen(self, product: Int8Product) -> tuple[Support, Tensor] | None:
+        """Choose positive entries; the few others that come along have codes of 0."""
+        return product.above(self.l1.new_zeros(()))
 
     def losses(self, out: Forward) -> dict[str, Tensor]:
         """Return the L1 penalty."""

@@ -95,7 +95,7 @@ class Trainer:
         fvu = (out.x_hat - x).square().sum() / x.numel()
         losses = {"rec": fvu} | sae.losses(out)
         dead = self.dead_latents.indices()
-        if cfg["aux_penalty"] and len(dead) and out.pre_acts is not None and "aux" not in losses:
+        if cfg["aux_penalty"] and len(dead) and sae.linear_encoder and "aux" not in losses:
             losses["aux"] = cfg["aux_penalty"] * aux_k_loss(sae, out, dead, cfg["top_k_aux"])
         loss = torch.stack(list(losses.values())).sum()
 
