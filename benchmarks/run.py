@@ -73,7 +73,6 @@ class Bench:
     def __init__(self, args: argparse.Namespace) -> None:
         self.ours, self.peers = Path(sys.executable), args.peers
         self.corpora: Path | None = args.corpora
-        self.data_root: Path = args.data_root
         self.out: Path = args.out
         self.quick: bool = args.quick
         self.rows: list[Row] = []
@@ -140,7 +139,6 @@ class Bench:
                 times: dict[str, list[float]] = {library: [] for library in libraries}
                 last: dict[str, dict[str, Any]] = {}
                 with self.workers(libraries, task="Step", **shape, warm_up=3) as workers:
-                    workers["sae_kedro"].ask("measure", steps=40)  # thresholds and penalties settle
                     for _ in range(rounds):
                         for library, worker in workers.items():
                             last[library] = worker.ask("measure", steps=n * (3 if library == "sae_kedro" else 1))
@@ -239,41 +237,37 @@ class Bench:
         """Seconds from texts (cold) or embeddings (warm) to a TopK SAE whose held-out FVU meets the target.
 
         Every library trains with its defaults, for the number of epochs in `EPOCHS`; those that miss are named apart.
-        Cold adds the time that the texts take at the rate that `encoding` measured last, for peers by one call of
+        Cold adds the seconds in which all texts were encoded just before, for peers by one call of
         SentenceTransformer.encode.
         """
         if self.corpora is None:
             return
         corpus = str(self.corpora / "arxiv_titles.jsonl.gz")
-        rates = next(
-            (row for row in self.rows if (row["benchmark"], row["size"]) == ("encoding", "arxiv_titles")), None
-        )
-        data_root = str(self.data_root.resolve())
-        vectors = self.data_root / "benchmark-embeddings.npy"
-        start = {"task": "EndToEnd", "corpus": corpus, "n_texts": n_texts, "data_root": data_root}
-        warm, reached = {}, {}
-        for library, n_epochs in EPOCHS.items():
-            with self.workers([library], **start) as workers:
-                worker = workers[library]
-                if library == "sae_kedro":
-                    worker.ask("encode")
-                    worker.ask("save", path=str(vectors))
-                else:
-                    worker.ask("load", path=str(vectors))
-                answer = worker.ask("train", epochs=n_epochs)
-            reached[library], warm[library] = round(answer["fvu"], 4), round(answer["seconds"][0], 1)
-            print(library, n_epochs, answer, flush=True)
-        vectors.unlink()
+        warm, reached, encoding = {}, {}, {}
+        with self.workers(["sentence_transformers"], task="Encode", corpus=corpus, n_texts=n_texts) as workers:
+            encoding["peers"] = workers["sentence_transformers"].ask("measure")["seconds"][0]
+        with tempfile.TemporaryDirectory() as data_root:
+            vectors = f"{data_root}/vectors.npy"
+            start = {"task": "EndToEnd", "corpus": corpus, "n_texts": n_texts, "data_root": data_root}
+            for library, n_epochs in EPOCHS.items():
+                with self.workers([library], **start) as workers:
+                    worker = workers[library]
+                    if library == "sae_kedro":
+                        encoding["sae_kedro"] = worker.ask("encode")["seconds"][0]
+                        worker.ask("save", path=vectors)
+                    else:
+                        worker.ask("load", path=vectors)
+                    answer = worker.ask("train", epochs=n_epochs)
+                reached[library], warm[library] = round(answer["fvu"], 4), round(answer["seconds"][0], 1)
+                print(library, n_epochs, answer, flush=True)
         size = f"{n_texts} titles, dict 3072, k 32, FVU <= {target}"
         ours, met = warm.pop("sae_kedro"), {key: warm[key] for key in warm if reached[key] <= target}
         more = {"epochs": EPOCHS, "fvu": reached, "missed": {key: warm[key] for key in warm if key not in met}}
         self.add("end to end, warm", "topk", size, ours, "s", peers=met, **more)
-        if rates is not None:
-            waiting = n_texts / rates["peers"]["one call"]
-            cold = {key: round(seconds + waiting, 1) for key, seconds in met.items()}
-            self.add(
-                "end to end, cold", "topk", size, round(ours + n_texts / rates["ours"], 1), "s", peers=cold, **more
-            )
+        cold = {key: round(seconds + encoding["peers"], 1) for key, seconds in met.items()}
+        waited = {key: round(seconds, 1) for key, seconds in encoding.items()}
+        whole = round(ours + encoding["sae_kedro"], 1)
+        self.add("end to end, cold", "topk", size, whole, "s", peers=cold, encoding_seconds=waited, **more)
 
     # ── Start-up ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -334,7 +328,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--peers", type=Path, default=HERE / ".venv-peers" / "bin" / "python", help="their interpreter")
     parser.add_argument("--corpora", type=Path, help="folder with arxiv_titles.jsonl.gz and arxiv_abstracts.jsonl.gz")
-    parser.add_argument("--data-root", type=Path, default=ROOT / "data", help="where end to end keeps its embeddings")
     parser.add_argument("--quick", action="store_true", help="under 15 minutes: two sizes, fewer turns, fewer texts")
     parser.add_argument("--only", nargs="*", help="step, step_large, growth, gpu, encoding, end_to_end, start_up")
     parser.add_argument("--out", type=Path, default=HERE / "results")
