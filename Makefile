@@ -6,13 +6,16 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c c
 
 BENCH := benchmarks/.venv-peers
 
-.PHONY: run test lint format viz bench clean
+.PHONY: run test fuzz lint format viz bench clean
 
 run: $(VENV)/.run-ready  ## train and evaluate an SAE on the docstrings of this Python
 	$(BIN)/kedro run
 
 test: $(VENV)/.dev-ready lint  ## style, types and all tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+fuzz: $(VENV)/.dev-ready  ## the long forms: thousands of configurations, damaged files and kills
+	$(BIN)/python -m pytest -m fuzz
 
 lint: $(VENV)/.dev-ready  ## ruff and mypy
 	$(BIN)/ruff check .
