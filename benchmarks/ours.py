@@ -87,6 +87,8 @@ FLOORS = {"encoder_product": EncoderProduct, "selection": Selection}
 class Rows:
     """Embeddings in memory as `train` and `evaluate` want them: `held_out` rows at the end, calibration rows before."""
 
+    data_key = "rows in memory"
+
     def __init__(self, vectors: Tensor, cfg: dict[str, Any], held_out: int) -> None:
         n_train = len(vectors) - held_out - held_out // 5
         self._train, self._calibration, self._test = vectors.split([n_train, held_out // 5, held_out])

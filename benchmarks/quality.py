@@ -27,6 +27,7 @@ def main() -> None:
     parser.add_argument("--dict-size", type=int, default=3072)
     parser.add_argument("--top-k", type=int, default=32)
     parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--held-out", type=int, default=10_000, help="rows to judge on")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--sweep", nargs="*", type=float, default=SWEEP)
     parser.add_argument("--out", type=Path, default=HERE / "results" / "quality.json")
@@ -35,7 +36,7 @@ def main() -> None:
     runs: list[dict[str, Any]] = json.loads(args.out.read_text()) if args.out.exists() else []
     for library in args.libraries:
         python = args.peers if library in PEERS else Path(sys.executable)
-        worker = Worker(python, library, task="Quality", path=str(args.embeddings.resolve()))
+        worker = Worker(python, library, task="Quality", path=str(args.embeddings.resolve()), held_out=args.held_out)
         for variant in args.variants:
             if library in PEERS and variant not in PEERS[library]:
                 continue

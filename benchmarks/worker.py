@@ -13,6 +13,9 @@ import os
 import resource
 import sys
 import time
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -98,7 +101,7 @@ class Encode:
 
     def __init__(self, library: str, corpus: str, n_texts: int, n_per_call: int = 0) -> None:
         """Load model and texts, and encode a few."""
-        self.texts, self.n_per_call = read_texts(corpus)[:n_texts], n_per_call
+        self.texts, self.n_per_call = [row["text"] for row in islice(read_rows(corpus), n_texts)], n_per_call
         from sae_kedro import get_experiment_cfg, post_init_cfg
         from sae_kedro.activations.encoder import TextEncoder, load_model
 
@@ -265,10 +268,10 @@ class Quality:
         return {"fvu": float(fvu), "l0": float(l0.float().mean()), "dead": dead, "seconds": seconds}
 
 
-def read_texts(corpus: str) -> list[str]:
-    """Read the `text` fields of a file of JSON lines, compressed or not."""
-    with (gzip.open if corpus.endswith(".gz") else open)(corpus, "rt") as lines:
-        return [json.loads(line)["text"] for line in lines]
+def read_rows(corpus: str | Path) -> Iterator[dict[str, Any]]:
+    """Read a file of JSON lines, compressed or not."""
+    with (gzip.open if str(corpus).endswith(".gz") else open)(corpus, "rt") as lines:
+        yield from map(json.loads, lines)
 
 
 def _minilm_flop(n_tokens: int, layers: int = 6, width: int = 384) -> int:

@@ -11,8 +11,8 @@ import torch
 
 from conftest import TensorStore
 from sae_kedro import InputError, get_experiment_cfg, load_sae, sae_classes
-from sae_kedro.comparison import COLUMNS, NOT_DECISIVE, compare, comparison_cfgs, markdown_table, result_key
-from sae_kedro.config import ExperimentConfig
+from sae_kedro.comparison import COLUMNS, compare, comparison_cfgs, markdown_table, result_key
+from sae_kedro.config import NOT_DECISIVE, ExperimentConfig
 from sae_kedro.sae.base import SAE
 from sae_kedro.sae.codes import Support
 
@@ -20,7 +20,7 @@ from sae_kedro.sae.codes import Support
 def compared(cfg, data, folder, data_key="corpus and model"):
     """Compare two variants at two k."""
     cfgs = comparison_cfgs({"sae_types": "topk+jumprelu", "top_ks": [4, 2]} | cfg)
-    return compare(cfgs, TensorStore(data, cfgs[0], 100), data_key, folder / "models", folder / "reports")
+    return compare(cfgs, TensorStore(data, cfgs[0], 100, data_key), folder / "models", folder / "reports")
 
 
 @pytest.fixture(scope="module")

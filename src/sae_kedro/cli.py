@@ -14,6 +14,7 @@ from kedro.framework.project import pipelines
 
 from sae_kedro.errors import InputError, nearest
 from sae_kedro.sae_commands import sae
+from sae_kedro.training.interrupts import Interrupted
 
 
 @click.group(context_settings=CONTEXT_SETTINGS)
@@ -36,6 +37,12 @@ def _one_sentence(command: Callable[..., Any]) -> Callable[..., Any]:
         try:
             _check_pipelines([name for name in (kwargs["pipeline"], *kwargs["pipelines"]) if name])
             return command(*args, **kwargs)
+        except Interrupted as interrupted:
+            click.echo(interrupted, err=True)
+            raise SystemExit(interrupted.exit_code) from None
+        except KeyboardInterrupt:
+            click.echo("Interrupted; the same command goes on from what is finished by now", err=True)
+            raise SystemExit(130) from None
         except Exception as error:
             cause: BaseException | None = error
             while cause is not None and not isinstance(cause, (InputError, MissingConfigException)):

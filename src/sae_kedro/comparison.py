@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import shutil
 import sys
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sae_kedro
-from sae_kedro.config import ExperimentConfig, check_model, post_init_cfg
+from sae_kedro.config import NOT_DECISIVE, ExperimentConfig, check_model, post_init_cfg
 from sae_kedro.errors import InputError, nearest
 from sae_kedro.evaluation.metrics import evaluate
 from sae_kedro.sae.io import load_sae, save_sae
@@ -34,12 +35,6 @@ COLUMNS = ("sae_type", "top_k", "l0", "fvu", "cosine", "relative_bias", "dead_fr
 """Columns of the table; `folder` is where the SAE lies, below that of all models."""
 METRICS_FILE = "metrics.json"
 """Written last: a folder without it holds no finished result."""
-NOT_DECISIVE = {
-    *("sae_types", "top_ks", "name", "data_root", "model_batch_size"),
-    *("checkpoint_every", "log_every", "wandb_project", "wandb_mode"),
-    *("label_column", "sts_path", "retrieval_path"),
-}
-"""Keys that a result does not depend on."""
 
 
 def comparison_cfgs(cfg: dict[str, Any]) -> list[dict[str, Any]]:
@@ -81,15 +76,12 @@ def comparison_cfgs(cfg: dict[str, Any]) -> list[dict[str, Any]]:
     return cfgs
 
 
-def compare(
-    cfgs: list[dict[str, Any]], store: ActivationsStoreSBERT, data_key: str, models: Path, reports: Path
-) -> pd.DataFrame:
+def compare(cfgs: list[dict[str, Any]], store: ActivationsStoreSBERT, models: Path, reports: Path) -> pd.DataFrame:
     """Train and evaluate one SAE per configuration on one store, except those that are already there.
 
     Args:
         cfgs: What `comparison_cfgs` returned.
         store: Where embeddings come from, for all.
-        data_key: A hash of the corpus and of the model that encoded it.
         models: Each SAE and its metrics go into a folder below this one.
         reports: Each training history goes into a folder of the same name below this one.
 
@@ -103,7 +95,7 @@ def compare(
 
     rows = []
     for number, cfg in enumerate(cfgs, start=1):
-        folder = models / f"{cfg['sae_type']}-k{cfg['top_k']}-{result_key(cfg, data_key)}"
+        folder = models / f"{cfg['sae_type']}-k{cfg['top_k']}-{result_key(cfg, store.data_key)}"
         metrics = load_result(folder)
         state = "" if metrics is None else f" (reused from {folder})"
         logger.info("%d of %d: %s, k %d%s", number, len(cfgs), cfg["sae_type"], cfg["top_k"], state)
@@ -153,6 +145,7 @@ def _train_and_evaluate(
         partial = folder / f"{METRICS_FILE}.tmp"
         partial.write_text(json.dumps(metrics, indent=2) + "\n")
         partial.replace(folder / METRICS_FILE)
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         tracker.summarise(metrics)
     return metrics
 

@@ -96,7 +96,10 @@ class ExperimentConfig(BaseModel):
         None, min_length=1, description="folder with queries.jsonl, corpus.jsonl, qrels.tsv, as BEIR; null: none"
     )
 
-    checkpoint_every: int | None = Field(None, ge=1, description="steps between checkpoints; null: none before the end")
+    checkpoint_every: int | None = Field(
+        None, ge=1, description="steps between checkpoints; null: none but the one that an interrupted run leaves"
+    )
+    resume: bool = Field(False, description="go on from the last checkpoint, or start where there is none")
     log_every: int = Field(20, ge=1, description="steps between rows of the metric history")
     wandb_project: str = Field("sae_kedro", min_length=1, description="Weights & Biases project")
     wandb_mode: Literal["auto", "online", "offline", "disabled"] = Field(
@@ -112,6 +115,14 @@ class ExperimentConfig(BaseModel):
         if isinstance(value, str):
             return [int(part) if part.isdecimal() else part for part in value.replace(" ", "").split("+")]
         return [value] if isinstance(value, (int, float)) else value
+
+
+NOT_DECISIVE = {
+    *("sae_types", "top_ks", "name", "data_root", "model_batch_size"),
+    *("checkpoint_every", "resume", "log_every", "wandb_project", "wandb_mode"),
+    *("label_column", "sts_path", "retrieval_path"),
+}
+"""Keys that the weights of a trained SAE do not depend on."""
 
 
 def get_experiment_cfg(**overrides: Any) -> dict[str, Any]:

@@ -51,6 +51,7 @@ class CheckParameters:
         from sae_kedro.config import post_init_cfg
         from sae_kedro.errors import InputError
         from sae_kedro.evaluation.text_sets import check_text_sets
+        from sae_kedro.training.checkpoint import check_resumable
 
         if "ParallelRunner" in str(run_params.get("runner")):
             raise InputError("ParallelRunner cannot pass a corpus or a buffer between processes; leave --runner out")
@@ -72,6 +73,8 @@ class CheckParameters:
                 f"eval_fraction={cfg['eval_fraction']} leaves no text to train on, as half as many again calibrate; "
                 "choose at most 0.6"
             )
+        if cfg["resume"] and "train_sae" in nodes:
+            check_resumable(Path(parameters["data_root"]) / "06_models" / cfg["sae_type"] / "checkpoints", cfg)
         open_corpus(cfg)
         if "run_downstream" in nodes:
             check_text_sets(cfg)
@@ -106,6 +109,9 @@ def _check_comparison(parameters: dict[str, Any], given: dict[str, Any]) -> dict
     for key in ("sae_type", "top_k"):
         if key in given:
             raise InputError(f"compare does not read {key}; set {key}s={given[key]}")
+    for key in ("label_column", "sts_path", "retrieval_path"):
+        if parameters.get(key) is not None:
+            logger.warning("compare does not read %s=%r; it is for the evaluation of one SAE", key, parameters[key])
     return comparison_cfgs(parameters)[0]
 
 

@@ -14,7 +14,8 @@ from sae_kedro.sae.selection import largest_of_batch
 from sae_kedro.sae.topk import TopKSAE
 
 pytestmark = pytest.mark.skipif(not multiplies_bytes(), reason="the processor has no products of 8-bit integers")
-N, D, F, K = 700, 48, 2048, 8  # more than one chunk, and the last one is not full
+N, D, F, K = 700, 48, 2048, 8
+CHUNK = 512  # rows, so that there is a second chunk that is not full
 
 
 def problem(seed=0, outlier=1.0):
@@ -24,7 +25,7 @@ def problem(seed=0, outlier=1.0):
     rows = torch.randn(F, D, generator=generator)
     rows /= rows.norm(dim=1, keepdim=True)
     bias = 0.3 * torch.randn(F, generator=generator)
-    return Int8Product(x, rows.t(), bias, torch.empty(screening.CHUNK, F)), x @ rows.t() + bias
+    return Int8Product(x, rows.t(), bias, torch.empty(CHUNK, F)), x @ rows.t() + bias
 
 
 @pytest.mark.parametrize("outlier", [1.0, 30.0, 0.0])
@@ -38,7 +39,7 @@ def test_the_margin_covers_what_rounding_does(outlier):
 
 
 @pytest.mark.parametrize("outlier", [1.0, 3.0])
-@pytest.mark.parametrize("k", [1, K, 64])
+@pytest.mark.parametrize("k", [1, K, 16])
 def test_the_largest_of_each_row_are_those_of_float32(k, outlier):
     product, pre_acts = problem(k, outlier)
     found = product.largest_of_rows(k)
@@ -51,8 +52,8 @@ def test_the_largest_of_each_row_are_those_of_float32(k, outlier):
 
 def test_dictionaries_too_small_or_odd_for_groups_are_left_to_float32():
     product, _ = problem()
-    assert product.largest_of_rows(F // 8) is None
-    odd = Int8Product(product.x, product.W_enc[:, :-1], product.b_enc[:-1], torch.empty(screening.CHUNK, F - 1))
+    assert product.largest_of_rows(F // 64) is None
+    odd = Int8Product(product.x, product.W_enc[:, :-1], product.b_enc[:-1], torch.empty(CHUNK, F - 1))
     assert odd.largest_of_rows(K) is None
 
 
@@ -94,7 +95,7 @@ def test_dense_or_broken_pre_activations_are_left_to_float32():
     for broken in (math.nan, math.inf):
         x = product.x.clone()
         x[0, 0] = broken
-        unusable = Int8Product(x, product.W_enc, product.b_enc, torch.empty(screening.CHUNK, F))
+        unusable = Int8Product(x, product.W_enc, product.b_enc, torch.empty(CHUNK, F))
         assert unusable.above(torch.tensor(3.0)) is None
         assert unusable.largest_of_rows(K) is None and unusable.largest_of_batch(N * K) is None
 

@@ -55,6 +55,11 @@ class ActivationsStoreSBERT:
         self._kept: Tensor | None = None  # the whole training split, when it fits the buffer
         self._batches = self._all_epochs()
 
+    @property
+    def data_key(self) -> str:
+        """What identifies the embeddings: a hash of the corpus and of the model that encoded it."""
+        return self.cache.folder.name
+
     def next_batch(self) -> Tensor:
         """Return the next minibatch `(batch_size, act_size)`, float32; the last one of an epoch may be smaller.
 

@@ -19,7 +19,7 @@ from sae_kedro.config import check_model
 from sae_kedro.errors import InputError
 from sae_kedro.sae import ops
 from sae_kedro.sae.codes import Codes, Support
-from sae_kedro.sae.screening import CHUNK, Int8Product
+from sae_kedro.sae.screening import Int8Product, chunk_rows
 
 STANDARDISE_EPS = 1e-5
 
@@ -342,7 +342,9 @@ class SAE(nn.Module):
     def _screened(self, x: Tensor) -> tuple[Support, Tensor] | None:
         if not self.training or type(self).screen is SAE.screen or not Int8Product.pays(x, self.W_enc):
             return None
-        return self.screen(Int8Product(x - self.b_dec, self.W_enc, self.b_enc, self._workspace(x[:CHUNK])))
+        return self.screen(
+            Int8Product(x - self.b_dec, self.W_enc, self.b_enc, self._workspace(x[: chunk_rows(self.dict_size)]))
+        )
 
     @torch.no_grad()
     def _linear(self, x: Tensor) -> Tensor:

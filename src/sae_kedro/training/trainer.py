@@ -8,18 +8,21 @@ import time
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from sae_kedro.config import default_lr
 from sae_kedro.errors import InputError
 from sae_kedro.sae.base import SAE, Progress
-from sae_kedro.sae.io import save_sae
+from sae_kedro.training.checkpoint import Checkpoint, Checkpoints
 from sae_kedro.training.dead_latents import DeadLatents, aux_k_loss, window_in_samples
+from sae_kedro.training.interrupts import Interrupted, Interrupts
 from sae_kedro.training.schedules import lr_factor
+from sae_kedro.training.step_log import StepLog, StepMetrics
 from sae_kedro.training.tracking import Tracker
 
 logger = logging.getLogger(__name__)
@@ -28,8 +31,6 @@ SAMPLE_ROWS = 16_384
 """Training rows that a variant sees in `prepare`."""
 CALIBRATION_BATCHES = 4
 """Batches of calibration rows that a variant sees in `calibrate`, of 8,192 rows at most."""
-
-
 TIE_EVERY = 8
 """Steps between two turns of the encoder towards the decoder: each costs a pass over both."""
 
@@ -40,6 +41,10 @@ class EmbeddingSource(Protocol):
     batch_size: int
     n_epochs: int
 
+    @property
+    def data_key(self) -> str:
+        """What tells one set of embeddings from another."""
+
     def epoch(self, number: int) -> Iterator[Tensor]:
         """Yield the shuffled minibatches of one epoch."""
 
@@ -48,19 +53,6 @@ class EmbeddingSource(Protocol):
 
     def calibration_batches(self) -> Iterator[Tensor]:
         """Yield embeddings that are neither trained on nor reported on; possibly none."""
-
-
-class StepMetrics(NamedTuple):
-    """What one optimiser step measured, as scalars on the device."""
-
-    losses: dict[str, Tensor]
-    """Each term as it entered the total, and `loss`, the total."""
-    fvu: Tensor
-    """Squared error of the batch over the variance of the training data."""
-    l0: Tensor
-    """Mean active latents per text."""
-    n_dead: int
-    """Latents that were dead before the step."""
 
 
 class Trainer:
@@ -86,6 +78,32 @@ class Trainer:
         self.dead_latents = DeadLatents(sae.dict_size, window, sae.W_dec.device)
         self.firing_counts = torch.zeros(sae.dict_size, dtype=torch.long, device=sae.W_dec.device)
         """`(dict_size,)`: texts each latent fired on since the counter was last cleared."""
+
+    def state(self) -> dict[str, Tensor]:
+        """Return all that later steps depend on: weights, buffers, moments, counters and random states, by name."""
+        state = {f"sae.{name}": value for name, value in self.sae.state_dict().items()}
+        for name, weights in self._flat.items():
+            for key, moment in self.optimizer.state[weights].items():
+                state[f"adam.{name}.{key}"] = moment
+        state |= {"silent_for": self.dead_latents.silent_for, "firing_counts": self.firing_counts}
+        state |= {"steps_done": torch.tensor(self.steps_done), "random": torch.get_rng_state()}
+        if self.firing_counts.is_cuda:
+            state["random_cuda"] = torch.cuda.get_rng_state(self.firing_counts.device)
+        return state
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Go back to a state that `state` returned."""
+        device, prefix = self.firing_counts.device, "sae."
+        self.sae.load_state_dict({name.removeprefix(prefix): state[name] for name in state if name.startswith(prefix)})
+        for name, weights in self._flat.items():
+            keys = [key for key in state if key.startswith(f"adam.{name}.")]
+            self.optimizer.state[weights] = {key.rpartition(".")[2]: state[key].to(device) for key in keys}
+        self.dead_latents.silent_for.copy_(state["silent_for"])
+        self.firing_counts.copy_(state["firing_counts"])
+        self.steps_done = int(state["steps_done"])
+        torch.set_rng_state(state["random"])
+        if "random_cuda" in state:
+            torch.cuda.set_rng_state(state["random_cuda"], device)
 
     def step(self, batch: Tensor) -> StepMetrics:
         """Train on one batch of embeddings `(n, act_size)`."""
@@ -136,14 +154,17 @@ def train(
         sae: A freshly built SAE; it is changed in place.
         store: Where minibatches come from.
         cfg: The configuration that `post_init_cfg` returned.
-        folder: Where checkpoints go, every `checkpoint_every` steps.
+        folder: Checkpoints go into its folder `checkpoints`, every `checkpoint_every` steps and on Ctrl-C or SIGTERM;
+            with `resume`, training goes on from the last one. None: there are none, and a signal acts as it does.
         tracker: Where metrics go; None: nowhere.
 
     Returns:
-        The SAE, calibrated and in evaluation mode.
+        The SAE, calibrated and in evaluation mode; bit for bit the same for an interrupted run as for one that was not.
 
     Raises:
-        InputError: There are no training texts, all embeddings are the same, or the loss stopped being finite.
+        InputError: There are no training texts, all embeddings are the same, the loss stopped being finite, or the
+            checkpoint to go on from belongs to another run.
+        Interrupted: A signal came; the checkpoint is written.
     """
     tracker = tracker or Tracker(cfg)
     start = time.perf_counter()
@@ -157,37 +178,58 @@ def train(
         )
     sample = sae.normalise(_sample_rows(store.train_batches(), n_train, cfg["seed"]))[0]
     sae.prepare(sample)
-    n_steps = store.n_epochs * math.ceil(n_train / store.batch_size)
+    steps_per_epoch = math.ceil(n_train / store.batch_size)
+    n_steps = store.n_epochs * steps_per_epoch
     trainer = Trainer(sae, cfg, n_train, n_steps)
-    with tqdm(total=n_steps, unit=" steps", desc=f"Training {cfg['sae_type']}", smoothing=0.1) as bar:
-        window, window_start = [], time.perf_counter()
-        for epoch in range(store.n_epochs):
-            trainer.firing_counts.zero_()
-            for batch in store.epoch(epoch):
-                window.append(trainer.step(batch))
-                bar.update()
-                if trainer.steps_done % cfg["log_every"] == 0 or trainer.steps_done == n_steps:
-                    seconds = time.perf_counter() - window_start
-                    row = _averaged(window) | {"samples_per_second": len(window) * store.batch_size / seconds}
-                    _check_finite(row, trainer.steps_done, cfg)
-                    tracker.log(
-                        {
-                            "step": trainer.steps_done,
-                            "epoch": epoch,
-                            "lr": trainer.optimizer.param_groups[0]["lr"],
-                        }
-                        | row
-                    )
-                    bar.set_postfix_str(_live(row))
-                    window, window_start = [], time.perf_counter()
-                if folder is not None and cfg["checkpoint_every"] and trainer.steps_done % cfg["checkpoint_every"] == 0:
-                    save_sae(sae, folder / "checkpoints" / f"step-{trainer.steps_done:07d}")
+    log = StepLog(tracker)
+    identity = {"cfg": cfg, "data": store.data_key, "n_train": n_train}
+    checkpoints = Checkpoints(folder / "checkpoints" if folder is not None else None, identity)
+    if cfg["resume"] and (checkpoint := checkpoints.latest()) is not None:
+        trainer.load_state(checkpoint.tensors)
+        log.load_state(checkpoint.notes["log"])
+        start -= checkpoint.notes["seconds"]
+        logger.info("Going on after step %d of %d, from %s", trainer.steps_done, n_steps, checkpoints.last)
+    progress = {"total": n_steps, "initial": trainer.steps_done, "unit": " steps", "smoothing": 0.1}
+    with (
+        Interrupts(active=folder is not None) as interrupts,
+        tqdm(desc=f"Training {cfg['sae_type']}", **progress) as bar,
+    ):
+        for epoch, batch in _remaining(store, trainer.steps_done, steps_per_epoch):
+            if trainer.steps_done % steps_per_epoch == 0:
+                trainer.firing_counts.zero_()
+            log.add(trainer.step(batch))
+            bar.update()
+            step, received = trainer.steps_done, interrupts.received
+            logs = step % cfg["log_every"] == 0 or step == n_steps
+            keeps = bool(received or (cfg["checkpoint_every"] and step % cfg["checkpoint_every"] == 0))
+            if logs or keeps:
+                _check_finite(log.window, trainer, cfg, checkpoints)
+            if logs:
+                bar.set_postfix_str(log.write(step, epoch, trainer.optimizer.param_groups[0]["lr"], store.batch_size))
+            if keeps:
+                notes = {"log": log.state(), "seconds": time.perf_counter() - start}
+                checkpoints.save(step, Checkpoint(trainer.state(), notes))
+            if received:
+                raise Interrupted(
+                    f"Stopped by {received.name} after step {step} of {n_steps}; the same command with resume=true "
+                    f"goes on from {checkpoints.last or 'the start, for no checkpoint could be written'}",
+                    received,
+                )
     sae.density.copy_(trainer.firing_counts / n_train)
     calibration = [sae.normalise(batch)[0] for batch in islice(store.calibration_batches(), CALIBRATION_BATCHES)]
     sae.eval().calibrate(torch.cat(calibration) if calibration else sample)
+    if tracker.history and tracker.history[-1]["fvu"] >= 1:
+        logger.warning("This SAE reconstructs no better than the mean does; %s", _likely_cause(cfg))
     seconds = round(time.perf_counter() - start, 3)
     sae.cfg["training"] = {"n_texts": n_train, "n_steps": n_steps, "seconds": seconds}
     return sae
+
+
+def _remaining(store: EmbeddingSource, steps_done: int, steps_per_epoch: int) -> Iterator[tuple[int, Tensor]]:
+    """Yield epoch and minibatch of every step that is left."""
+    for epoch in range(steps_done // steps_per_epoch, store.n_epochs):
+        skipped = max(0, steps_done - epoch * steps_per_epoch)
+        yield from ((epoch, batch) for batch in islice(store.epoch(epoch), skipped, None))
 
 
 def _flat(weights: Tensor) -> Tensor:
@@ -219,23 +261,21 @@ def _sample_rows(batches: Iterable[Tensor], n_rows: int, seed: int) -> Tensor:
     return torch.cat(parts)
 
 
-def _averaged(window: list[StepMetrics]) -> dict[str, float]:
-    """Average a window of steps; a loss term counts as 0 in the steps that had none."""
-    names = sorted({name for step in window for name in step.losses})
-    row = {name: sum(float(step.losses.get(name, 0.0)) for step in window) / len(window) for name in names}
-    row["fvu"] = sum(float(step.fvu) for step in window) / len(window)
-    row["l0"] = sum(float(step.l0) for step in window) / len(window)
-    row["dead"] = window[-1].n_dead
-    return row
+def _check_finite(window: list[StepMetrics], trainer: Trainer, cfg: dict[str, Any], checkpoints: Checkpoints) -> None:
+    """Stop at the first step whose loss is not finite, or where a weight no longer is."""
+    losses = [float(metrics.losses["loss"]) for metrics in window]
+    first = next((index for index, loss in enumerate(losses) if not math.isfinite(loss)), None)
+    if first is None and all(bool(weights.isfinite().all()) for weights in trainer.sae.parameters()):
+        return
+    step = trainer.steps_done if first is None else trainer.steps_done - len(window) + 1 + first
+    what = "a weight is not finite" if first is None else f"the loss is {losses[first]}"
+    last = checkpoints.last
+    kept = f"the last good checkpoint is {last}" if last is not None else "there is no checkpoint of this run"
+    raise InputError(f"{what} at step {step} of {trainer.n_steps}; {_likely_cause(cfg)}; {kept}")
 
 
-def _live(row: dict[str, float]) -> str:
-    return (
-        f"loss {row['loss']:.4f}, FVU {row['fvu']:.4f}, L0 {row['l0']:.1f}, dead {row['dead']:.0f}, "
-        f"{row['samples_per_second']:,.0f} samples/s"
-    )
-
-
-def _check_finite(row: dict[str, float], step: int, cfg: dict[str, Any]) -> None:
-    if not math.isfinite(row["loss"]):
-        raise InputError(f"the loss is {row['loss']} at step {step}; lr={cfg['lr']:g} is probably too high")
+def _likely_cause(cfg: dict[str, Any]) -> str:
+    usual = default_lr(cfg["batch_size"])
+    if cfg["lr"] > usual:
+        return f"lr={cfg['lr']:g} is probably too high (the default is {usual:g})"
+    return f"lr={cfg['lr']:g} is not high, so look at aux_penalty, max_grad_norm and the options of {cfg['sae_type']}"

@@ -25,8 +25,7 @@ def compare_variants(cfgs: list[dict[str, Any]], activations_store: ActivationsS
     from sae_kedro.comparison import compare
 
     root = Path(cfgs[0]["data_root"])
-    data_key = activations_store.cache.folder.name
-    return compare(cfgs, activations_store, data_key, root / "06_models" / "compare", root / "08_reporting" / "compare")
+    return compare(cfgs, activations_store, root / "06_models" / "compare", root / "08_reporting" / "compare")
 
 
 def write_comparison(comparison: pd.DataFrame) -> str:
