@@ -37,9 +37,9 @@ METRICS_FILE = "metrics.json"
 NOT_DECISIVE = {
     *("sae_types", "top_ks", "name", "data_root", "model_batch_size"),
     *("checkpoint_every", "log_every", "wandb_project", "wandb_mode"),
-    *("label_column", "sts_path", "retrieval_path"),
+    *("bad_lines", "label_column", "sts_path", "retrieval_path"),
 }
-"""Keys that a result does not depend on."""
+"""Keys that a result does not depend on, or only by the embeddings."""
 
 
 def comparison_cfgs(cfg: dict[str, Any]) -> list[dict[str, Any]]:
