@@ -12,6 +12,7 @@ from kedro.framework.cli.project import run
 from kedro.framework.cli.utils import CONTEXT_SETTINGS
 from kedro.framework.project import pipelines
 
+from sae_kedro.cache_commands import cache
 from sae_kedro.errors import InputError, nearest
 from sae_kedro.sae_commands import sae
 from sae_kedro.training.interrupts import Interrupted
@@ -56,4 +57,5 @@ def _one_sentence(command: Callable[..., Any]) -> Callable[..., Any]:
 
 run.callback = _one_sentence(run.callback)
 cli.add_command(run)
+sae.add_command(cache)
 cli.add_command(sae)

@@ -58,6 +58,10 @@ class ExperimentConfig(BaseModel):
     label_column: str | None = Field(
         None, min_length=1, description="column that holds a label, which probes predict in evaluation; null: no probes"
     )
+    bad_lines: Literal["fail", "skip"] = Field(
+        "fail",
+        description="a line of a local file that cannot be read: fail names it; skip leaves it out, counted",
+    )
     num_examples: int | None = Field(30_000, ge=1, description="texts to use at most; null: the whole corpus")
     eval_fraction: float = Field(
         0.05,
@@ -108,6 +112,14 @@ class ExperimentConfig(BaseModel):
     name: str | None = Field(None, description="name of the run; null: derived from the main keys")
     data_root: str = Field("data", min_length=1, description="folder of the embedding cache and of all outputs")
 
+    @field_validator("wandb_project")
+    @classmethod
+    def _as_wandb_allows(cls, value: str) -> str:
+        """Refuse what W&B refuses, before anything is trained."""
+        if len(value) > 128 or any(letter in "/\\#?%:" for letter in value):
+            raise ValueError(f"wandb_project={value!r} is not allowed: at most 128 characters, none of / \\ # ? % :")
+        return value
+
     @field_validator("sae_types", "top_ks", mode="before")
     @classmethod
     def _listed(cls, value: object) -> object:
@@ -120,9 +132,9 @@ class ExperimentConfig(BaseModel):
 NOT_DECISIVE = {
     *("sae_types", "top_ks", "name", "data_root", "model_batch_size"),
     *("checkpoint_every", "resume", "log_every", "wandb_project", "wandb_mode"),
-    *("label_column", "sts_path", "retrieval_path"),
+    *("bad_lines", "label_column", "sts_path", "retrieval_path"),
 }
-"""Keys that the weights of a trained SAE do not depend on."""
+"""Keys that the weights of a trained SAE do not depend on, or only by the embeddings."""
 
 
 def get_experiment_cfg(**overrides: Any) -> dict[str, Any]:

@@ -66,7 +66,7 @@ class CheckParameters:
                 raise InputError(f"set {key}={value!r} in globals.yml or with --params, not in parameters.yml")
         for key in self._config["globals"].keys() - set(PATH_KEYS):
             raise InputError(f"{key!r} has no effect in globals.yml; set it in parameters.yml or with --params")
-        parameters["data_root"] = str(self._project_path / Path(cfg["data_root"]).expanduser())
+        parameters["data_root"] = str(self._project_path / os.path.expanduser(cfg["data_root"]))
         _check_writable(Path(parameters["data_root"]), cfg["data_root"])
         if {"train_sae", "compare_variants"} & nodes and 1.5 * cfg["eval_fraction"] >= 1:
             raise InputError(
@@ -118,7 +118,12 @@ def _check_comparison(parameters: dict[str, Any], given: dict[str, Any]) -> dict
 def _check_writable(folder: Path, given: str) -> None:
     from sae_kedro.errors import InputError
 
-    existing = next(place for place in (folder, *folder.parents) if place.exists())
+    if "\0" in given or os.path.expanduser(given).startswith("~"):
+        raise InputError(f"data_root={given!r} is not a folder's name: it holds a NUL or names nobody's home")
+    try:
+        existing = next(place for place in (folder, *folder.parents) if place.exists())
+    except OSError as error:
+        raise InputError(f"data_root={given!r} cannot be written: {error.strerror}") from error
     if not existing.is_dir() or not os.access(existing, os.W_OK):
         raise InputError(f"data_root={given!r} cannot be written: {existing} is not a folder with write permission")
 

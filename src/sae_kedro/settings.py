@@ -1,8 +1,8 @@
 """Kedro settings. Loaded by every command, so nothing heavy is imported here."""
 
 import logging
+import os
 import warnings
-from pathlib import Path
 
 import sae_kedro  # noqa: F401 - switches telemetry off
 from sae_kedro.hooks import CheckParameters, ShowProgress
@@ -18,5 +18,5 @@ CONFIG_LOADER_ARGS = {
     "base_env": "base",
     "default_run_env": "local",
     "merge_strategy": {"parameters": "soft", "globals": "soft"},
-    "custom_resolvers": {"home": lambda path: str(Path(str(path)).expanduser())},  # a leading ~ in a path
+    "custom_resolvers": {"home": lambda path: os.path.expanduser(str(path))},  # a leading ~ in a path
 }

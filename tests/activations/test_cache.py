@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import shutil
+import threading
+import time
 from itertools import islice, zip_longest
 
 import numpy as np
@@ -10,12 +13,14 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import torch
+from filelock import FileLock
 from stub_models import CountingEncoder, HashModel, NotFiniteModel
 
 from sae_kedro import InputError, get_experiment_cfg
 from sae_kedro.activations import cache as cache_module
 from sae_kedro.activations.cache import EmbeddingCache
 from sae_kedro.activations.encoder import TextEncoder
+from sae_kedro.activations.shards import LOCK_FILE, DamagedShardError, read_shard
 from sae_kedro.activations.texts import open_corpus, text_hash
 
 
@@ -87,7 +92,7 @@ def assert_same_rows(cache, expected):
 
 
 def shard_files(cache):
-    return sorted(path.name for path in cache.folder.iterdir())
+    return sorted(path.name for path in cache.folder.iterdir() if path.name != LOCK_FILE)
 
 
 def test_shards_hold_every_text_its_hash_and_its_embedding_in_order(make_cache, minilm, texts):
@@ -185,7 +190,7 @@ def test_the_same_object_goes_on_after_an_interruption(make_cache, texts):
 
 
 def test_a_half_written_shard_is_not_used(make_cache, rows, texts, sound):
-    folder = make_cache(rows).folder
+    (folder := make_cache(rows).folder).mkdir()
     whole = (sound.folder / "shard-00001.parquet").read_bytes()
     (folder / "shard-00000.tmp").write_bytes(whole)
     (folder / "shard-00001.1234.tmp").write_bytes(whole[:100])
@@ -194,34 +199,63 @@ def test_a_half_written_shard_is_not_used(make_cache, rows, texts, sound):
     assert_same_rows(cache, sound)
 
 
-def test_nothing_is_left_of_a_shard_that_could_not_be_written(make_cache, texts, monkeypatch):
-    cache = make_cache(texts)
+def test_a_full_disk_ends_in_a_sentence_and_the_cache_goes_on_where_it_was(make_cache, rows, texts, sound):
+    full = make_cache(rows, limit=8)
+    full.fill()
+    (full.folder / "shard.tmp").symlink_to("/dev/full")  # whatever is written there finds no space, as on a full disk
+    with pytest.raises(InputError) as caught:
+        make_cache(rows).fill()
+    assert str(caught.value) == (
+        f"{full.folder} cannot be written (No space left on device); the 8 texts encoded so far are kept: make room, "
+        "or set data_root to another disk, and run again"
+    )
+    assert shard_files(full) == ["shard-00000.parquet"]
+    resumed = filled(make_cache(rows))
+    assert resumed.encoder.encoded == texts[8:]
+    assert_same_rows(resumed, sound)
 
-    def fails(_, file, **__):
-        file.write_bytes(b"PAR1")
-        raise OSError("No space left on device")
 
-    monkeypatch.setattr(cache_module.pq, "write_table", fails)
-    with pytest.raises(OSError, match="No space left"):
-        cache.fill()
-    assert shard_files(cache) == []
+def test_a_folder_that_cannot_be_made_ends_in_a_sentence(make_cache, texts, tmp_path):
+    (tmp_path / "cache").write_text("a file where the folder of the cache must be")
+    with pytest.raises(InputError, match=r"cache cannot be written \(File exists\); the 0 texts encoded"):
+        make_cache(texts).fill()
 
 
-def test_two_runs_over_one_folder_do_not_disturb_each_other(make_cache, rows, sound, monkeypatch):
-    first, write_table = make_cache(rows), cache_module.pq.write_table
+def test_a_complete_cache_is_read_while_another_run_holds_the_lock(make_cache, encoded, rows, sound):
+    with FileLock(encoded / LOCK_FILE):
+        assert_same_rows(make_cache(rows), sound)
 
-    def another_run_comes_in_between(table, file, **options):
-        write_table(table, file, **options)
-        with monkeypatch.context() as other_process:
-            other_process.setattr(cache_module.pq, "write_table", write_table)
-            other_process.setattr(cache_module.os, "getpid", lambda: 1)
-            filled(make_cache(rows))
 
-    with monkeypatch.context() as patch:
-        patch.setattr(cache_module.pq, "write_table", another_run_comes_in_between)
-        first.fill()
-    assert_same_rows(first, sound)
-    assert_same_rows(make_cache(rows), sound)
+def test_a_run_that_finds_the_lock_taken_says_so_waits_and_takes_in_what_was_written(
+    make_cache, rows, texts, sound, caplog
+):
+    cache = filled(make_cache(rows, limit=8))
+    waiting = make_cache(rows)
+    caplog.set_level("INFO")
+    with FileLock(cache.folder / LOCK_FILE):
+        thread = threading.Thread(target=waiting.fill)
+        thread.start()
+        sentence = f"Another run is encoding into {cache.folder}; waiting for it"
+        while sentence not in caplog.messages:
+            assert thread.is_alive()
+            time.sleep(0.01)
+        shutil.copy(sound.folder / "shard-00001.parquet", cache.folder)  # what the other run wrote
+    thread.join()
+    assert caplog.messages.count(sentence) == 1
+    assert waiting.encoder.encoded == texts[16:]
+    assert_same_rows(waiting, sound)
+
+
+def test_a_run_goes_on_behind_a_shard_that_another_run_cut_elsewhere(make_cache, rows, texts):
+    slow = make_cache(rows)
+    shards = slow.iter_shards()
+    next(shards)
+    filled(make_cache(rows, limit=11))  # a shard of texts 8 to 10, where `slow` is about to cut at 16
+    assert texts_of(filled(slow)) == texts
+    assert [info.n_texts for info in slow.shards] == [8, 3, 8, 8, 3]
+    assert slow.encoder.encoded == [*texts[:8], *texts[11:]]
+    again = filled(make_cache(rows))
+    assert again.encoder.encoded == [] and texts_of(again) == texts
 
 
 def test_two_readers_of_a_cold_cache_encode_every_text_once(make_cache, texts):
@@ -262,6 +296,85 @@ def test_a_damaged_shard_is_named_and_encoded_again(make_cache, encoded, rows, t
     assert mended.encoder.encoded == texts[8 * index : 8 * index + 8]
     assert mended.shards == sound.shards
     assert_same_rows(make_cache(rows), sound)
+
+
+def test_every_flipped_bit_of_a_shard_is_found(tmp_path):
+    cache = filled(opened(tmp_path, ["one", "two"], HashModel(2)))
+    file = cache.folder / "shard-00000.parquet"
+    data, found = file.read_bytes(), 0
+    for place in range(len(data)):
+        for bit in range(8):
+            file.write_bytes(data[:place] + bytes([data[place] ^ 1 << bit]) + data[place + 1 :])
+            with pytest.raises(DamagedShardError):
+                read_shard(file, ["text", "hash", "embedding"])
+            found += 1
+    assert found == 8 * len(data) > 8000
+    file.write_bytes(data)
+    assert read_shard(file, ["text"])[1]["text"].to_pylist() == ["one", "two"]
+
+
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "2000"))
+
+
+@pytest.mark.parametrize("n_examples", [60, pytest.param(EXAMPLES, marks=pytest.mark.fuzz)])
+def test_damage_anywhere_is_named_and_mended_to_the_byte(tmp_path, rows, n_examples, caplog):
+    whole = filled(opened(tmp_path, rows, HashModel(4)))
+    expected = {file.name: file.read_bytes() for file in whole.folder.glob("shard-*")}
+    rng = np.random.default_rng(0)
+    for _ in range(n_examples):
+        name = rng.choice(sorted(expected))
+        data = bytearray(expected[name])
+        match rng.integers(4):
+            case 0:
+                data[rng.integers(len(data))] ^= 1 << int(rng.integers(8))
+            case 1:
+                del data[rng.integers(len(data)) :]
+            case 2:
+                data += rng.bytes(rng.integers(1, 99))
+            case 3:
+                start = rng.integers(len(data))
+                data[start : start + 64] = rng.bytes(64)
+        (whole.folder / name).write_bytes(data)
+        caplog.clear()
+        mended = opened(tmp_path, rows, HashModel(4))
+        assert_same_rows(mended, whole)
+        assert [message.split(" (")[0] for message in caplog.messages] == [f"Shard {whole.folder / name} is damaged"]
+        assert mended.shards == whole.shards
+        assert {file.name: file.read_bytes() for file in whole.folder.glob("shard-*")} == expected
+
+
+@pytest.mark.parametrize("pair", [(0, 1), (1, 2), (0, 3), (2, 3)])
+def test_shards_that_changed_places_are_named_and_put_right(make_cache, encoded, rows, sound, caplog, pair):
+    first, second = (encoded / f"shard-0000{index}.parquet" for index in pair)
+    first.rename(encoded / "aside")
+    second.rename(first)
+    (encoded / "aside").rename(second)
+    assert_same_rows(filled(make_cache(rows)), sound)
+    assert f"Shard {first} is damaged (it starts at row" in caplog.text
+    again = filled(make_cache(rows))
+    assert again.encoder.encoded == [] and again.shards == sound.shards
+
+
+def test_shards_that_change_places_while_the_cache_is_open_are_put_right(make_cache, encoded, rows, sound, caplog):
+    cache = make_cache(rows)
+    shutil.copy(encoded / "shard-00000.parquet", encoded / "shard-00001.parquet")
+    assert_same_rows(cache, sound)
+    assert "is damaged (it starts at row 0 of the corpus where row 8 must come)" in caplog.text
+
+
+def test_a_shard_of_another_corpus_is_named_and_replaced(make_cache, tmp_path, encoded, rows, sound, caplog):
+    other = filled(opened(tmp_path, [f"other {row}" for row in rows], HashModel(), name="other"))
+    shutil.move(other.folder / "shard-00001.parquet", encoded / "shard-00001.parquet")
+    assert_same_rows(filled(make_cache(rows)), sound)
+    assert f"Shard {encoded / 'shard-00001.parquet'} is damaged (it belongs to other)" in caplog.text
+
+
+def test_a_shard_of_an_earlier_version_is_named_and_replaced(make_cache, encoded, rows, sound, caplog):
+    for file in encoded.glob("shard-*"):
+        table = pq.read_table(file)
+        pq.write_table(table, file)  # without checksums, as it was once
+    assert_same_rows(filled(make_cache(rows)), sound)
+    assert "is damaged (its checksum is wrong, or an earlier version wrote it without one)" in caplog.text
 
 
 def test_a_flipped_byte_in_the_texts_is_found_when_they_are_read(make_cache, encoded, rows, texts, caplog):

@@ -169,6 +169,42 @@ def test_data_root_that_is_a_file(refused, corpus_file):
 
 
 @pytest.mark.parametrize(
+    ("key", "value", "sentence"),
+    [
+        ("sae_type", "../../outside", "sae_type='../../outside' is not a registered variant"),
+        ("wandb_project", "../outside", "wandb_project='../outside' is not allowed: at most 128 characters, none of /"),
+        ("wandb_project", "x" * 129, "is not allowed: at most 128 characters"),
+        ("data_root", "~nobody-of-this-name/data", "is not a folder's name: it holds a NUL or names nobody's home"),
+        ("data_root", "x" * 300, "cannot be written: File name too long"),
+        ("dataset_path", "x" * 300, "cannot be read: File name too long"),
+        ("bad_lines", "skipp", "bad_lines='skipp' is not allowed: it must be one of fail, skip; did you mean 'skip'?"),
+    ],
+)
+def test_value_that_leads_astray(refused, key, value, sentence):
+    assert sentence in refused(**{key: value})
+
+
+def test_bad_line_in_the_middle_of_a_corpus(tmp_path):
+    (file := tmp_path / "a.csv").write_text("text\n" + "Some words.\n" * 20 + "Some, words.\n")
+    result = run_command("--env=test", "--pipelines=encode", data_root=tmp_path / "data", dataset_path=file)
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1] == (
+        f"Error: {file}, line 22: wrong number of fields (2 instead of 1); "
+        "set bad_lines=skip to leave such lines out, counted"
+    )
+
+
+def test_no_name_leads_out_of_data_root(corpus_file, tmp_path):
+    data = tmp_path / "a" / "b" / "data"
+    names = {"name": "../../../outside\x1b[2J", "wandb_project": ".."}
+    before = {path.name for path in ROOT.iterdir()}
+    run_session("train", data_root=data, dataset_path=corpus_file, wandb_mode="offline", **names)
+    written = [path for path in tmp_path.rglob("*") if not path.is_dir()]
+    assert len(written) > 10 and all(data in path.parents for path in written)
+    assert {path.name for path in ROOT.iterdir()} == before
+
+
+@pytest.mark.parametrize(
     ("file", "line", "sentence"),
     [
         ("base/parameters.yml", "sae_type: jumprelu", "set sae_type='jumprelu' in globals.yml or with --params"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import os
 import re
@@ -11,19 +10,29 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from itertools import count
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
+from filelock import FileLock, Timeout
 from torch import Tensor
 from tqdm.auto import tqdm
 
 from sae_kedro.activations.encoder import TextEncoder, Tokens
+from sae_kedro.activations.shards import (
+    CACHES,
+    LOCK_FILE,
+    DamagedShardError,
+    ShardInfo,
+    out_of_place,
+    read_info,
+    read_shard,
+    shard_path,
+    write_shard,
+)
 from sae_kedro.activations.texts import Corpus, clean_text, rejected, text_hash
 from sae_kedro.errors import InputError
 
@@ -31,22 +40,6 @@ logger = logging.getLogger(__name__)
 
 SHARD_SIZE = 8192
 _Item = TypeVar("_Item")
-_META = b"sae_kedro"
-
-
-@dataclass(frozen=True)
-class ShardInfo:
-    """What a shard says of itself, in its Parquet metadata."""
-
-    n_texts: int
-    first_row: int
-    """Position in the corpus of the first row read for this shard."""
-    next_row: int
-    """Position in the corpus at which the next shard starts."""
-    last: bool
-    """True when the corpus ended with this shard."""
-    skipped: dict[str, int] = field(default_factory=dict)
-    """Rows left out, by reason."""
 
 
 class Rows(NamedTuple):
@@ -61,24 +54,34 @@ class Rows(NamedTuple):
 class EmbeddingCache:
     """The embeddings of one corpus by one model, in order, as Parquet shards with columns text, hash, embedding.
 
+    A shard appears whole or not at all, and its checksums are verified whenever it is read; one that is damaged,
+    missing or out of place is named and encoded again. So a run may be killed at any instant, and the next goes on.
+
+    Runs that share a cache take turns. Whoever encodes a shard holds a lock, which ends with the process, however that
+    ends; another run that has to encode says that it waits, takes in what was written meanwhile, and goes on from
+    there. No text is encoded twice, and reading needs no lock.
+
     Args:
-        folder: Where the shards of this corpus and model live.
+        folder: Where the shards of this corpus and model live; its name is written into each.
         corpus: Where texts that are not in the cache come from.
         encoder: What encodes them.
         limit: Use at most this many texts; None: all.
+
+    Raises:
+        InputError: A damaged shard cannot be replaced, because the disk is full, for instance.
     """
 
     _temporary: tempfile.TemporaryDirectory[str] | None = None
 
     def __init__(self, folder: Path, corpus: Corpus, encoder: TextEncoder, limit: int | None) -> None:
         self.folder, self.corpus, self.encoder, self.limit = folder, corpus, encoder, limit
-        folder.mkdir(parents=True, exist_ok=True)
         self.shards: list[ShardInfo] = []
-        for index in count():
-            info = self._info(index)
-            if info is None:
-                break
-            self.shards.append(info)
+        self._lock, self._told = FileLock(folder / LOCK_FILE), set[str]()
+        with suppress(OSError):
+            os.utime(folder)  # the time of last use, for `kedro sae cache list`
+        self._take_in()
+        while self._close_gap():
+            self._take_in()
 
     @classmethod
     def open(cls, cfg: dict[str, Any], corpus: Corpus, encoder: TextEncoder) -> EmbeddingCache:
@@ -94,7 +97,7 @@ class EmbeddingCache:
         key = hashlib.sha256(f"{corpus.fingerprint} {encoder.fingerprint}".encode()).hexdigest()[:16]
         stem = re.sub(r"[^0-9A-Za-z]+", "-", Path(corpus.name).name.split(".")[0])[:40].strip("-") or "corpus"
         return cls(
-            Path(cfg["data_root"]).expanduser() / "04_feature" / "embeddings" / f"{stem}-{key}",
+            Path(os.path.expanduser(cfg["data_root"])) / CACHES / f"{stem}-{key}",
             corpus,
             encoder,
             cfg["num_examples"],
@@ -132,12 +135,11 @@ class EmbeddingCache:
 
     def iter_shards(self) -> Iterator[int]:
         """Yield the index of every shard within the limit, encoding those that are not there yet."""
-        encoding: Iterator[int] = iter(())
+        encoding = self._encode_missing()
         seen = index = 0
         while self.limit is None or seen < self.limit:
-            if index == len(self.shards) and next(encoding, None) is None:
-                encoding = self._encode_missing()
-                if next(encoding, None) is None:
+            while index == len(self.shards):
+                if not next(encoding, False):
                     return
             seen += self.shards[index].n_texts
             yield index
@@ -154,69 +156,104 @@ class EmbeddingCache:
         texts: list[str] = self._table(index, ["text"])["text"].to_pylist()
         return texts
 
-    def _path(self, index: int) -> Path:
-        return self.folder / f"shard-{index:05d}.parquet"
-
     @property
     def _next_row(self) -> int:
         """Position in the corpus of the first row that no shard has read."""
         return self.shards[-1].next_row if self.shards else 0
 
-    def _info(self, index: int) -> ShardInfo | None:
-        """Take in the next shard, or encode it again if it is damaged and a sound one follows; None at the end."""
-        info, start = self._account(index), self._next_row
-        if info is not None and info.first_row == start:
-            return info
-        following = self._account(index + 1)
-        if following is None or following.first_row <= start:
-            return None
-        return self._write(index, next(_chunks(self.corpus, start, end_row=following.first_row)))
+    def _take_in(self) -> None:
+        """Add the shards on disk that continue those known; another process may have written them."""
+        while not self.complete:
+            info = self._account(len(self.shards))
+            if info is None:
+                return
+            if info.first_row != self._next_row:
+                self._tell_damage(len(self.shards), out_of_place(info, self._next_row))
+                return
+            self.shards.append(info)
+
+    def _close_gap(self) -> bool:
+        """Encode again a shard that is damaged or missing, if a sound one follows; say whether one did."""
+        known = len(self.shards)
+        following = None if self.complete else self._account(known + 1)
+        if following is None or following.first_row <= self._next_row:
+            return False
+        with self._turn():
+            self._take_in()
+            if len(self.shards) == known:
+                self.shards.append(self._encode_again(known, self._next_row, following.first_row))
+        return True
 
     def _account(self, index: int) -> ShardInfo | None:
         """Read what a shard says of itself; None for one that is missing or damaged."""
-        path = self._path(index)
-        if not path.is_file():
-            return None
         try:
-            footer = pq.read_metadata(path)
-            info = ShardInfo(**json.loads((footer.metadata or {})[_META]))
-            if not info.n_texts == footer.num_rows == info.next_row - info.first_row - sum(info.skipped.values()):
-                raise ValueError("its counts contradict each other")
-        except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
-            _warn_of_damage(path, error)
+            return read_info(shard_path(self.folder, index))
+        except FileNotFoundError:
             return None
-        return info
+        except (DamagedShardError, OSError) as error:
+            self._tell_damage(index, error)
+            return None
 
     def _table(self, index: int, columns: list[str]) -> pa.Table:
         """Read columns of one shard, cut at the limit."""
-        path = self._path(index)
         try:
-            table = pq.read_table(path, columns=columns, page_checksum_verification=True)
-        except (pa.ArrowException, OSError) as error:
-            _warn_of_damage(path, error)
-            self._repair(index)
-            table = pq.read_table(path, columns=columns)
+            table = self._sound(index, columns)
+        except (DamagedShardError, OSError) as error:
+            self._tell_damage(index, error)
+            table = self._mended(index, columns)
         before = sum(info.n_texts for info in self.shards[:index])
         return table.slice(0, None if self.limit is None else max(0, self.limit - before))
 
-    def _repair(self, index: int) -> None:
-        info = self.shards[index]
-        self.shards[index] = self._write(index, next(_chunks(self.corpus, info.first_row, end_row=info.next_row)))
+    def _sound(self, index: int, columns: list[str]) -> pa.Table:
+        info, table = read_shard(shard_path(self.folder, index), columns)
+        if info != self.shards[index]:
+            raise DamagedShardError(out_of_place(info, self.shards[index].first_row))
+        return table
 
-    def _encode_missing(self) -> Iterator[int]:
-        """Encode on from the last shard, one shard after another, until another reader has gone further."""
+    def _mended(self, index: int, columns: list[str]) -> pa.Table:
+        with self._turn():
+            with suppress(DamagedShardError, OSError):
+                return self._sound(index, columns)  # another process was faster
+            info = self.shards[index]
+            self.shards[index] = self._encode_again(index, info.first_row, info.next_row)
+            return self._sound(index, columns)
+
+    def _tell_damage(self, index: int, error: Exception | str) -> None:
+        """Name a damaged shard, once."""
+        sentence = f"Shard {shard_path(self.folder, index)} is damaged ({error}); encoding it again"
+        if sentence not in self._told:
+            self._told.add(sentence)
+            logger.warning(sentence)
+
+    def _encode_missing(self) -> Iterator[bool]:
+        """Encode on from the last shard, one after another; yield True whenever there may be more of them."""
         if self.complete:
             return
-        left = None if self.limit is None else self.limit - self.n_texts
         with tqdm(total=self.limit, initial=self.n_texts, unit=" texts", desc="Encoding", smoothing=0.1) as bar:
-            chunks = _chunks(self.corpus, self._next_row, left)
-            for chunk, tokens in _one_ahead((chunk, self.encoder.tokenise(chunk.texts)) for chunk in chunks):
-                if chunk.first_row != self._next_row:
-                    return
-                self.shards.append(self._write(len(self.shards), chunk, bar, tokens))
-                yield len(self.shards) - 1
+            start = -1
+            while not self.complete and start != self._next_row:
+                start = self._next_row
+                chunks = _chunks(self.corpus, start, None if self.limit is None else self.limit - self.n_texts)
+                for chunk, tokens in _one_ahead((chunk, self.encoder.tokenise(chunk.texts)) for chunk in chunks):
+                    if chunk.next_row > self._next_row:
+                        with self._turn():
+                            self._take_in()
+                            if chunk.first_row == self._next_row:
+                                self.shards.append(self._write(len(self.shards), chunk, bar, tokens))
+                    if chunk.next_row > self._next_row:
+                        break  # another process cut its shards elsewhere
+                    bar.update(self.n_texts - bar.n)
+                    yield True
+                    if self.complete:
+                        break
             bar.total = bar.n
             bar.refresh()
+
+    def _encode_again(self, index: int, start: int, end: int) -> ShardInfo:
+        chunk = next(_chunks(self.corpus, start, end_row=end), None)
+        if chunk is None:
+            raise InputError(f"{self.corpus.name} no longer holds the texts that were encoded; was it changed?")
+        return self._write(index, chunk)
 
     def _write(self, index: int, chunk: _Chunk, bar: Any = None, tokens: Tokens | None = None) -> ShardInfo:
         vectors = self.encoder.encode(chunk.texts, bar.update if bar is not None else None, tokens)
@@ -229,37 +266,39 @@ class EmbeddingCache:
                 [text for text, keep in zip(texts, finite.tolist(), strict=True) if keep],
             )
         info = ShardInfo(len(texts), chunk.first_row, chunk.next_row, chunk.last, skipped)
-        element = pa.field("element", pa.float32(), nullable=False)
-        embedding = pa.FixedSizeListArray.from_arrays(
-            pa.array(vectors.numpy().reshape(-1)), type=pa.list_(element, self.encoder.act_size)
-        )
-        schema = pa.schema(
-            [("text", pa.string()), ("hash", pa.uint64()), pa.field("embedding", embedding.type)],
-            metadata={_META: json.dumps(vars(info))},
-        )
-        table = pa.Table.from_arrays(
-            [
-                pa.array(texts, pa.string()),
-                pa.array([text_hash(text) for text in texts], pa.uint64()),
-                embedding,
-            ],
-            schema=schema,
-        )
-        path = self._path(index)
-        partial = path.with_suffix(f".{os.getpid()}.tmp")
-        try:
-            pq.write_table(
-                table,
-                partial,
-                compression={"text": "zstd", "hash": "none", "embedding.list.element": "none"},
-                use_dictionary=False,
-                write_statistics=False,
-                write_page_checksum=True,
-            )
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        with self._disk():
+            hashes = [text_hash(text) for text in texts]
+            write_shard(shard_path(self.folder, index), info, texts, hashes, vectors.numpy())
         return info
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Hold the lock under which shards are encoded and written."""
+        with self._disk():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            try:
+                self._lock.acquire(blocking=False)
+            except Timeout:
+                sentence = f"Another run is encoding into {self.folder}; waiting for it"
+                if sentence not in self._told:
+                    self._told.add(sentence)
+                    logger.info(sentence)
+                self._lock.acquire()
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+    @contextmanager
+    def _disk(self) -> Iterator[None]:
+        """Turn what the disk refuses into a sentence."""
+        try:
+            yield
+        except OSError as error:
+            raise InputError(
+                f"{self.folder} cannot be written ({error.strerror or error}); the {self.n_texts:,} texts encoded so "
+                "far are kept: make room, or set data_root to another disk, and run again"
+            ) from error
 
 
 def _one_ahead(items: Iterator[_Item]) -> Iterator[_Item]:
@@ -269,10 +308,6 @@ def _one_ahead(items: Iterator[_Item]) -> Iterator[_Item]:
         while (item := coming.result()) is not None:
             coming = thread.submit(next, items, None)
             yield item
-
-
-def _warn_of_damage(path: Path, error: Exception) -> None:
-    logger.warning("Shard %s is damaged (%s); encoding it again", path, str(error).split("\n")[0])
 
 
 class _Chunk(NamedTuple):
