@@ -316,7 +316,7 @@ def test_every_flipped_bit_of_a_shard_is_found(tmp_path):
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "2000"))
 
 
-@pytest.mark.parametrize("n_examples", [60, pytest.param(EXAMPLES, marks=pytest.mark.fuzz)])
+@pytest.mark.parametrize("n_examples", [30, pytest.param(EXAMPLES, marks=pytest.mark.fuzz)])
 def test_damage_anywhere_is_named_and_mended_to_the_byte(tmp_path, rows, n_examples, caplog):
     whole = filled(opened(tmp_path, rows, HashModel(4)))
     expected = {file.name: file.read_bytes() for file in whole.folder.glob("shard-*")}

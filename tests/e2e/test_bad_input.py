@@ -194,6 +194,7 @@ def test_bad_line_in_the_middle_of_a_corpus(tmp_path):
     )
 
 
+@pytest.mark.fuzz
 def test_no_name_leads_out_of_data_root(corpus_file, tmp_path):
     data = tmp_path / "a" / "b" / "data"
     names = {"name": "../../../outside\x1b[2J", "wandb_project": ".."}

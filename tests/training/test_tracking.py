@@ -64,6 +64,15 @@ def test_history_jsonl_is_written_row_by_row(make_cfg, tmp_path):
     assert not (tmp_path / "wandb").exists()
 
 
+def test_names_do_not_lead_out_of_the_folder(make_cfg, tmp_path):
+    cfg = make_cfg(wandb_mode="offline", name="../../../outside\x1b[2J", wandb_project="..")
+    with Tracker(cfg, tmp_path / "a" / "b" / "c") as tracker:
+        tracker.log({"step": 1, "loss": 2.0})
+    assert offline_records(tmp_path / "a" / "b" / "c")
+    written = [path for path in tmp_path.rglob("*") if not path.is_dir()]
+    assert all((tmp_path / "a" / "b" / "c") in path.parents for path in written)
+
+
 @pytest.mark.parametrize("mode", ["online", "offline", "disabled"])
 def test_a_mode_that_is_given_is_used(mode):
     assert wandb_mode(mode) == mode
