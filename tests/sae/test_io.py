@@ -215,17 +215,19 @@ def test_flipped_bits_of_a_small_sae_are_found(make_cfg, tmp_path):
     for name in (CFG, WEIGHTS):
         whole = (tmp_path / name).read_bytes()
         for place in range(0, len(whole), 11):
-            (tmp_path / name).write_bytes(whole[:place] + bytes([whole[place] ^ 1 << place // 11 % 8]) + whole[place + 1 :])
+            (tmp_path / name).write_bytes(
+                whole[:place] + bytes([whole[place] ^ 1 << place // 11 % 8]) + whole[place + 1 :]
+            )
             try:
                 load_sae(tmp_path)
             except InputError:
                 continue
             assert name == CFG
-            flipped = json.loads((tmp_path / CFG).read_bytes())
-            flipped.pop("sha256", None)  # a flip in this very name leaves everything else as it was
+            found = json.loads((tmp_path / CFG).read_bytes())
+            found.pop("sha256", None)  # a flip in this very name leaves everything else as it was
             kept = json.loads(whole)
             del kept["sha256"]
-            assert kept.items() <= flipped.items()
+            assert kept.items() <= found.items()
         (tmp_path / name).write_bytes(whole)
 
 

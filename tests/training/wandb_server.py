@@ -7,15 +7,6 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-BUCKET = {
-    "id": "1",
-    "name": "run",
-    "displayName": "run",
-    "config": "{}",
-    "historyLineCount": 0,
-    "project": {"id": "2", "name": "sae_kedro", "entity": {"id": "3", "name": "me"}},
-}
-
 
 class WandbServer(ThreadingHTTPServer):
     """Attributes: `mood`: "well", "hanging", "breaking off" or an HTTP status; `rows`: the history that arrived."""
@@ -36,6 +27,9 @@ class WandbServer(ThreadingHTTPServer):
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_address[1]}"
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing about clients that hang up."""
+
     def die(self) -> None:
         """Stop listening; whoever hangs is let go."""
         self.released.set()
@@ -55,10 +49,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.released.wait()
             self.close_connection = True
         elif mood == "breaking off":
-            self.send_response(200)
-            self.send_header("Content-Length", "1000")
-            self.end_headers()
-            self.wfile.write(b'{"data":')
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Len")
             self.close_connection = True
         elif isinstance(mood, int):
             self._answer(mood, {"errors": [{"message": "no"}]})
@@ -72,8 +63,17 @@ class _Handler(BaseHTTPRequestHandler):
             for line in json.loads(body).get("files", {}).get("wandb-history.jsonl", {}).get("content", []):
                 self.server.rows.append(json.loads(line))
             return {}
-        if b"upsertBucket" in body:
-            return {"data": {"upsertBucket": {"bucket": BUCKET, "inserted": True}}}
+        if self.command != "POST":
+            return {}
+        asked = json.loads(body)
+        if "upsertBucket" in asked["query"]:
+            project = {"id": "2", "name": "sae_kedro", "entity": {"id": "3", "name": "me"}}
+            bucket = {"id": "1", "name": asked["variables"]["name"], "displayName": "run", "project": project}
+            return {"data": {"upsertBucket": {"bucket": bucket, "inserted": True}}}
+        if "createRunFiles" in asked["query"]:
+            names = asked["variables"]["files"]
+            files = [{"name": name, "uploadUrl": f"{self.server.url}/upload"} for name in names]
+            return {"data": {"createRunFiles": {"runID": "1", "uploadHeaders": [], "files": files}}}
         return {"data": {}}
 
     def _answer(self, status: int, content: dict[str, Any]) -> None:
