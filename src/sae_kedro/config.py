@@ -243,7 +243,9 @@ def _misplaced(key: str, value: object, sae_type: str) -> str:
     """Explain a key that is neither a core key nor an option of the chosen variant."""
     from sae_kedro.sae.registry import sae_classes
 
-    owner = {option: name for name in sae_classes.usable() for option in sae_classes[name].Options.model_fields}
+    owner = {
+        option: name for name in reversed(sae_classes.usable()) for option in sae_classes[name].Options.model_fields
+    }
     if key in owner:
         return (
             f"{key}={shown(value)} is an option of sae_type={owner[key]!r}, but sae_type is {sae_type!r}; "

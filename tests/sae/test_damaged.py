@@ -17,6 +17,8 @@ from saved import CFG, WEIGHTS, refusal, remove_digests, reseal
 
 from sae_kedro import InputError, load_sae, sae_classes, save_sae
 
+pytestmark = pytest.mark.usefixtures("plugins_listed_once")
+
 COMMON = settings(deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
 LONG = settings(COMMON, max_examples=int(os.environ.get("FUZZ_EXAMPLES", "2000")))
 SHORT = settings(COMMON, derandomize=True, database=None, max_examples=300)

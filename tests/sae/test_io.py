@@ -14,6 +14,8 @@ from saved import CFG, WEIGHTS, refusal, remove_digests, reseal
 
 from sae_kedro import InputError, load_sae, sae_classes, save_sae
 
+pytestmark = pytest.mark.usefixtures("plugins_listed_once")
+
 
 @pytest.fixture
 def saved(make_cfg, tmp_path):
