@@ -132,7 +132,9 @@ def many() -> None:
 @pytest.mark.fuzz
 def test_many_damaged_saes_in_little_memory(tmp_path):
     script = (
-        "import resource, test_damaged\n"
+        "import functools, resource, test_damaged\n"
+        "from sae_kedro.sae import registry\n"
+        "registry.entry_points = functools.cache(registry.entry_points)\n"
         "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
         "resource.setrlimit(resource.RLIMIT_AS, (used + 2**29, used + 2**29))\n"
         "test_damaged.many()"

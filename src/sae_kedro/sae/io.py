@@ -119,22 +119,22 @@ def _read_cfg(folder: Path) -> tuple[dict[str, Any], str | None]:
     if not os.path.isfile(file):  # Path.is_file raises where a parent may not be read
         raise InputError(f"{folder} is not a saved SAE: it has no {CFG_FILE}")
     cfg = read_json(file)
-    if not isinstance(cfg, dict) or not isinstance(cfg.get("sae_type"), str):
+    if not isinstance(cfg, dict):
         raise InputError(f"{file} does not name a sae_type")
-    if not isinstance(cfg.get("training", {}), dict):
-        raise InputError(f"{file} does not describe an SAE: training={shown(cfg['training'])} must be an object")
     digests = cfg.pop(DIGESTS, None)
     try:
         found = _cfg_digest(cfg)
     except ValueError as error:
         raise InputError(f"{file} is not valid JSON: {error}") from error
-    if digests is None:
-        return cfg, None
-    if not isinstance(digests, dict) or digests.get("cfg") != found:
+    if digests is not None and not (isinstance(digests, dict) and digests.get("cfg") == found):
         raise InputError(
             f"{file} was changed after it was saved; restore it, or remove its key {DIGESTS!r} to load it as it is"
         )
-    return cfg, str(digests.get("weights"))
+    if not isinstance(cfg.get("sae_type"), str):
+        raise InputError(f"{file} does not name a sae_type")
+    if not isinstance(cfg.get("training", {}), dict):
+        raise InputError(f"{file} does not describe an SAE: training={shown(cfg['training'])} must be an object")
+    return cfg, None if digests is None else str(digests.get("weights"))
 
 
 def _cfg_digest(cfg: dict[str, Any]) -> str:
