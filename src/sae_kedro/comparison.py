@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import sae_kedro
 from sae_kedro.config import NOT_DECISIVE, ExperimentConfig, check_model, post_init_cfg
-from sae_kedro.errors import InputError, nearest
+from sae_kedro.errors import InputError, nearest, shown
 from sae_kedro.evaluation.metrics import evaluate
-from sae_kedro.sae.io import load_sae, save_sae
+from sae_kedro.sae.io import load_sae, read_json, save_sae
 from sae_kedro.sae.registry import sae_classes
 from sae_kedro.training.tracking import Tracker
 from sae_kedro.training.trainer import train
@@ -56,7 +56,7 @@ def comparison_cfgs(cfg: dict[str, Any]) -> list[dict[str, Any]]:
         if name not in sae_classes:
             known = ", ".join(sae_classes)
             raise InputError(
-                f"sae_types holds {name!r}, which is not a registered variant; choose among {known}"
+                f"sae_types holds {shown(name)}, which is not a registered variant; choose among {known}"
                 f"{nearest(name, sae_classes)}"
             )
     for k in core["top_ks"]:
@@ -118,9 +118,12 @@ def load_result(folder: Path) -> dict[str, Any] | None:
         return None
     try:
         load_sae(folder)
-        return dict(json.loads((folder / METRICS_FILE).read_text()))
-    except (OSError, ValueError) as error:
-        logger.warning("%s is damaged (%s); training it anew", folder, str(error).split("\n")[0])
+        metrics = read_json(folder / METRICS_FILE)
+        if isinstance(metrics, dict):
+            return metrics
+        raise InputError(f"{folder / METRICS_FILE} holds no metrics")
+    except InputError as error:
+        logger.warning("%s is damaged (%s); training it anew", folder, error)
         return None
 
 

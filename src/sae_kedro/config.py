@@ -14,7 +14,10 @@ from annotated_types import Ge, Gt, Le, Lt, MinLen
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 
-from sae_kedro.errors import InputError, nearest
+from sae_kedro.errors import InputError, nearest, shown
+
+LARGEST_INT = 2**53
+"""Whole numbers up to here are the same number to every library, JSON and float64 included."""
 
 
 class ExperimentConfig(BaseModel):
@@ -28,7 +31,7 @@ class ExperimentConfig(BaseModel):
     input_unit_norm: bool = Field(False, description="standardise every embedding by its own mean and deviation first")
     aux_penalty: float = Field(1 / 32, ge=0, description="weight of AuxK, the loss that revives dead latents; 0: off")
     top_k_aux: int | None = Field(None, ge=1, description="dead latents per text used by AuxK; null: act_size / 2")
-    dead_after: float = Field(0.5, gt=0, description="a latent is dead after this many epochs without firing")
+    dead_after: float = Field(0.5, gt=0, le=1e6, description="a latent is dead after this many epochs without firing")
 
     model_name: str = Field(
         "sentence-transformers/all-MiniLM-L6-v2",
@@ -125,7 +128,9 @@ class ExperimentConfig(BaseModel):
     def _listed(cls, value: object) -> object:
         """Split `16+32`, because `--params` cannot pass a list, and take a single value for a list of one."""
         if isinstance(value, str):
-            return [int(part) if part.isdecimal() else part for part in value.replace(" ", "").split("+")]
+            return [
+                int(part) if part.isdecimal() and len(part) < 20 else part for part in value.replace(" ", "").split("+")
+            ]
         return [value] if isinstance(value, (int, float)) else value
 
 
@@ -175,7 +180,7 @@ def post_init_cfg(cfg: dict[str, Any]) -> dict[str, Any]:
         cfg["lr"] = default_lr(cfg["batch_size"])
     if cfg["name"] is None:
         cfg["name"] = f"{cfg['sae_type']}-{cfg['dict_size']}-k{cfg['top_k']}-lr{cfg['lr']:.2g}-s{cfg['seed']}"
-    cfg["device"] = _resolve_device(cfg["device"])
+    cfg["device"] = resolve_device(cfg["device"])
     return cfg
 
 
@@ -214,9 +219,14 @@ def check_model(model: type[BaseModel], values: dict[str, Any]) -> dict[str, Any
         InputError: Names the first wrong key, the value given and what is allowed.
     """
     try:
-        return model(**values).model_dump()
+        checked = model(**values).model_dump()
     except ValidationError as error:
         raise InputError("; ".join(_sentence(model, problem) for problem in error.errors()[:3])) from None
+    for key, value in checked.items():
+        for number in value if isinstance(value, list) else [value]:
+            if isinstance(number, int) and number > LARGEST_INT:
+                raise InputError(f"{key}={shown(value)} is too large; choose at most {LARGEST_INT}")
+    return checked
 
 
 def _sentence(model: type[BaseModel], problem: Any) -> str:
@@ -226,9 +236,9 @@ def _sentence(model: type[BaseModel], problem: Any) -> str:
     given, field = problem["input"], model.model_fields[key]
     if isinstance(problem["loc"][-1], int):  # the place of an entry in a list
         entry = FieldInfo.from_annotation(get_args(_kinds(field)[0])[0])
-        return f"{key} cannot hold {given!r}: each entry must be {allowed_values(entry)}"
+        return f"{key} cannot hold {shown(given)}: each entry must be {allowed_values(entry)}"
     choices = [value for value in get_args(field.annotation) if isinstance(value, str)]
-    return f"{key}={given!r} is not allowed: it must be {allowed_values(field)}{nearest(given, choices)}"
+    return f"{key}={shown(given)} is not allowed: it must be {allowed_values(field)}{nearest(given, choices)}"
 
 
 def _validated(given: dict[str, Any], fill_options: bool = False) -> dict[str, Any]:
@@ -256,17 +266,24 @@ def _misplaced(key: str, value: object, sae_type: str) -> str:
     """Explain a key that is neither a core key nor an option of the chosen variant."""
     from sae_kedro.sae.registry import sae_classes
 
-    owner = {option: name for name in sae_classes.usable() for option in sae_classes[name].Options.model_fields}
+    owner = {
+        option: name for name in reversed(sae_classes.usable()) for option in sae_classes[name].Options.model_fields
+    }
     if key in owner:
         return (
-            f"{key}={value!r} is an option of sae_type={owner[key]!r}, but sae_type is {sae_type!r}; "
+            f"{key}={shown(value)} is an option of sae_type={owner[key]!r}, but sae_type is {sae_type!r}; "
             "leave it out or set it to null"
         )
     known = {*ExperimentConfig.model_fields, *owner}
-    return f"{key!r} is not a known key{nearest(key, known) or '; known keys: ' + ', '.join(sorted(known))}"
+    return f"{shown(key)} is not a known key{nearest(key, known) or '; known keys: ' + ', '.join(sorted(known))}"
 
 
-def _resolve_device(device: str) -> str:
+def resolve_device(device: str) -> str:
+    """Turn `auto` into a device of this machine, and refuse one that is not here.
+
+    Raises:
+        InputError: Names those that are.
+    """
     import torch
 
     found = ["cpu"]
@@ -278,7 +295,7 @@ def _resolve_device(device: str) -> str:
         return next((kind for kind in ("cuda", "mps") if kind in found), "cpu")
     if device not in found:
         raise InputError(
-            f"device={device!r} is not available on this machine; choose auto or one of {', '.join(found)}"
+            f"device={shown(device)} is not available on this machine; choose auto or one of {', '.join(found)}"
             f"{nearest(device, found)}"
         )
     return device

@@ -49,8 +49,9 @@ class CheckParameters:
         from sae_kedro.activations.models import embedding_size
         from sae_kedro.activations.texts import open_corpus, open_labels
         from sae_kedro.config import post_init_cfg
-        from sae_kedro.errors import InputError
+        from sae_kedro.errors import InputError, shown
         from sae_kedro.evaluation.text_sets import check_text_sets
+        from sae_kedro.memory import check_training_memory
         from sae_kedro.training.checkpoint import check_resumable
 
         if "ParallelRunner" in str(run_params.get("runner")):
@@ -68,7 +69,8 @@ class CheckParameters:
             raise InputError(f"{key!r} has no effect in globals.yml; set it in parameters.yml or with --params")
         parameters["data_root"] = str(self._project_path / os.path.expanduser(cfg["data_root"]))
         _check_writable(Path(parameters["data_root"]), cfg["data_root"])
-        if {"train_sae", "compare_variants"} & nodes and 1.5 * cfg["eval_fraction"] >= 1:
+        trains = {"train_sae", "compare_variants"} & nodes
+        if trains and 1.5 * cfg["eval_fraction"] >= 1:
             raise InputError(
                 f"eval_fraction={cfg['eval_fraction']} leaves no text to train on, as half as many again calibrate; "
                 "choose at most 0.6"
@@ -85,6 +87,8 @@ class CheckParameters:
                 f"act_size={cfg['act_size']} does not match {cfg['model_name']}, whose embeddings have size {size}; "
                 "leave act_size at null"
             )
+        if trains:
+            check_training_memory(cfg)
         if "sae" in pipeline.inputs():
             if not catalog.exists("sae"):
                 raise InputError(
@@ -94,9 +98,10 @@ class CheckParameters:
             trained_with = catalog.load("sae").cfg
             given_here = {"dict_size", "top_k", "input_unit_norm"} & set(params)
             for key in ("model_name", "act_size", *sorted(given_here)):
-                if trained_with[key] != cfg[key]:
+                value = trained_with.get(key, cfg[key])
+                if value != cfg[key]:
                     raise InputError(
-                        f"{key}={cfg[key]!r} is not what this SAE was trained with; set {key}={trained_with[key]!r}"
+                        f"{key}={cfg[key]!r} is not what this SAE was trained with; set {key}={shown(value)}"
                     )
         catalog.save("parameters", parameters)
 

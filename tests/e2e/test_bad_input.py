@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 
 import pytest
@@ -90,6 +91,16 @@ def test_value_that_a_key_cannot_take(refused, key, value, shown, allowed):
 
 def test_top_k_above_dict_size(refused):
     assert refused(top_k=257) == "top_k=257 is larger than dict_size=256; choose at most 256"
+
+
+@pytest.mark.parametrize("pipeline", ["train", "compare"])
+def test_dictionary_that_fits_no_memory(refused, pipeline):
+    said = refused(f"--pipelines={pipeline}", dict_size=1_000_000_000)
+    assert re.fullmatch(
+        r"dict_size=1000000000 needs \d{2},\d{3}\.\d GiB of memory to train, "
+        r"and [\d,.]+ [GM]iB are available; choose at most \d+",
+        said,
+    )
 
 
 @pytest.mark.parametrize("device", ["cuda:99" if torch.cuda.is_available() else "cuda", "cuda:99", "gpu"])

@@ -1,21 +1,26 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
+import signal
 import struct
+from pathlib import Path
 
 import pytest
 import wandb
+from wandb_server import WandbServer
 
 from conftest import TensorStore
 from sae_kedro import sae_classes, train
 from sae_kedro.training.tracking import Tracker, wandb_mode
 
 
-def offline_records(folder):
-    """Read an offline W&B run back from its own file: a LevelDB log of protocol buffers behind a 7-byte header."""
+def records_of(folder, prefix="offline-run-"):
+    """Read a W&B run back from its own file: a LevelDB log of protocol buffers behind a 7-byte header."""
     from wandb.proto import wandb_internal_pb2
 
-    (file,) = folder.glob("wandb/offline-run-*/run-*.wandb")
+    (file,) = folder.glob(f"wandb/{prefix}*/run-*.wandb")
     data, position, part, records = file.read_bytes(), 7, b"", []
     assert data[:4] == b":W&B"
     while position + 7 <= len(data):
@@ -41,7 +46,7 @@ def test_an_offline_wandb_run_holds_config_history_and_summary(make_cfg, sparse_
     with Tracker(cfg, tmp_path) as tracker:
         train(sae_classes["topk"](cfg), TensorStore(sparse_data(320), cfg), cfg, tracker=tracker)
         tracker.summarise({"final_fvu": 0.25, "not_a_number": [1]})
-    records = offline_records(tmp_path)
+    records = records_of(tmp_path)
     run = next(record.run for record in records if record.HasField("run"))
     assert run.project == "my-project" and run.display_name == cfg["name"]
     config = named(run.config.update)
@@ -68,7 +73,7 @@ def test_names_do_not_lead_out_of_the_folder(make_cfg, tmp_path):
     cfg = make_cfg(wandb_mode="offline", name="../../../outside\x1b[2J", wandb_project="..")
     with Tracker(cfg, tmp_path / "a" / "b" / "c") as tracker:
         tracker.log({"step": 1, "loss": 2.0})
-    assert offline_records(tmp_path / "a" / "b" / "c")
+    assert records_of(tmp_path / "a" / "b" / "c")
     written = [path for path in tmp_path.rglob("*") if not path.is_dir()]
     assert all((tmp_path / "a" / "b" / "c") in path.parents for path in written)
 
@@ -90,14 +95,112 @@ def test_auto_is_online_only_with_credentials(monkeypatch, tmp_path):
     assert wandb_mode("auto") == "online"
 
 
-def test_a_server_that_cannot_be_reached_leaves_the_run_offline_and_whole(make_cfg, tmp_path, monkeypatch, caplog):
+@pytest.fixture
+def server(monkeypatch):
+    """A W&B server of this test's own, which may misbehave; nothing goes anywhere else."""
+    server = WandbServer()
     monkeypatch.setenv("WANDB_API_KEY", "0123456789" * 4)
-    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("WANDB_BASE_URL", server.url)
+    monkeypatch.setattr("sae_kedro.training.tracking.CONNECT_SECONDS", 2)
+    monkeypatch.setattr("sae_kedro.training.tracking.FINISH_SECONDS", 2)
     wandb.teardown()  # so that the environment is read again
-    monkeypatch.setattr("sae_kedro.training.tracking.CONNECT_SECONDS", 3)
-    with Tracker(make_cfg(wandb_mode="online"), tmp_path) as tracker:
-        tracker.log({"step": 1, "loss": 0.5})
-    assert "kept offline" in caplog.text
-    (row,) = [named(record.history.item) for record in offline_records(tmp_path) if record.HasField("history")]
-    assert row["loss"] == 0.5
+    yield server
+    server.die()
     wandb.teardown()
+
+
+ROWS = [{"step": step, "loss": 1 / step} for step in range(1, 7)]
+
+
+def track(make_cfg, folder, between=lambda: None, **overrides):
+    with Tracker(make_cfg(**({"wandb_mode": "online"} | overrides)), folder) as tracker:
+        for row in ROWS[:3]:
+            tracker.log(row)
+        between()
+        for row in ROWS[3:]:
+            tracker.log(row)
+        tracker.summarise({"final": 0.5})
+    assert [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()] == ROWS
+
+
+def said(caplog):
+    """What this project logs; W&B's own log goes to a file, pytest or not."""
+    return [
+        record for record in caplog.records if record.name.startswith("sae_kedro") and record.levelno > logging.INFO
+    ]
+
+
+def check_warned_once(caplog, capfd, folder, prefix):
+    """One warning, and nothing of W&B's own, names the folder that `wandb sync` uploads."""
+    (record,) = said(caplog)
+    assert "the history is kept offline, upload it later with `wandb sync " in record.getMessage()
+    (place,) = folder.glob(f"wandb/{prefix}*")
+    assert f"`wandb sync {place}`" in record.getMessage()
+    assert "wandb" not in capfd.readouterr().err.replace(record.getMessage(), "")
+
+
+def check_history(folder, prefix):
+    wandb.teardown()  # so that all is on the disk
+    records = records_of(folder, prefix)
+    history = [named(record.history.item) for record in records if record.HasField("history")]
+    assert [(row["_step"], row["loss"]) for row in history] == [(row["step"], row["loss"]) for row in ROWS]
+
+
+def test_a_server_that_is_well_gets_everything_and_nobody_is_warned(server, make_cfg, tmp_path, caplog, capfd):
+    track(make_cfg, tmp_path)
+    assert [(row["_step"], row["loss"]) for row in server.rows] == [(row["step"], row["loss"]) for row in ROWS]
+    assert not said(caplog) and not capfd.readouterr().err
+
+
+@pytest.mark.parametrize("mood", ["gone", "hanging", "breaking off", 401, 403, 500])
+def test_a_server_that_fails_at_the_start(mood, server, make_cfg, tmp_path, caplog, capfd):
+    if mood == "gone":
+        server.die()
+    server.mood = mood
+    track(make_cfg, tmp_path)
+    check_warned_once(caplog, capfd, tmp_path, "offline-run-")
+    check_history(tmp_path, "offline-run-")
+
+
+@pytest.mark.parametrize("mood", ["gone", "hanging", "breaking off", 401, 500])
+def test_a_server_that_fails_on_the_way(mood, server, make_cfg, tmp_path, caplog, capfd):
+    def fail():
+        if mood == "gone":
+            server.die()
+        server.mood = mood
+
+    track(make_cfg, tmp_path, fail)
+    check_warned_once(caplog, capfd, tmp_path, "run-")
+    check_history(tmp_path, "run-")
+
+
+@pytest.mark.parametrize("key", ["short", "no-such-key-" + "x" * 40, "%" * 40])
+def test_credentials_that_cannot_be(key, server, make_cfg, tmp_path, caplog, capfd, monkeypatch):
+    monkeypatch.setenv("WANDB_API_KEY", key)
+    server.mood = 401
+    track(make_cfg, tmp_path)
+    check_warned_once(caplog, capfd, tmp_path, "offline-run-")
+    check_history(tmp_path, "offline-run-")
+
+
+def parent_of(task):
+    try:
+        return int((task / "stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:  # it has ended meanwhile
+        return None
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="no /proc")
+def test_a_process_of_wandb_that_dies_on_the_way(server, make_cfg, tmp_path, caplog):
+    def kill():
+        for task in Path("/proc").glob("[0-9]*"):
+            if parent_of(task) == os.getpid() and b"wandb-core" in (task / "cmdline").read_bytes():
+                os.kill(int(task.name), signal.SIGKILL)
+                os.waitid(os.P_PID, int(task.name), os.WEXITED | os.WNOWAIT)
+
+    track(make_cfg, tmp_path / "one", kill)
+    (record,) = said(caplog)
+    assert "`wandb sync " in record.getMessage()
+    caplog.clear()
+    track(make_cfg, tmp_path / "two")  # the next run is none the worse
+    assert not said(caplog) and len(server.rows) >= 6

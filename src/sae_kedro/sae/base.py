@@ -15,8 +15,8 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
-from sae_kedro.config import check_model
-from sae_kedro.errors import InputError
+from sae_kedro.config import ExperimentConfig, check_model
+from sae_kedro.errors import InputError, shown
 from sae_kedro.sae import ops
 from sae_kedro.sae.codes import Codes, Support
 from sae_kedro.sae.screening import Int8Product, chunk_rows
@@ -116,15 +116,16 @@ class SAE(nn.Module):
     def __init__(self, cfg: dict[str, Any]) -> None:
         super().__init__()
         for key in ("act_size", "dict_size", "top_k"):
-            if not isinstance(cfg.get(key), int) or cfg[key] < 1:
-                raise InputError(f"{key}={cfg.get(key)!r} must be a whole number of at least 1 to build an SAE")
+            if type(cfg.get(key)) is not int or cfg[key] < 1:
+                raise InputError(f"{key}={shown(cfg.get(key))} must be a whole number of at least 1 to build an SAE")
+        core = check_model(ExperimentConfig, {key: cfg[key] for key in ("input_unit_norm", "seed") if key in cfg})
         self.cfg = dict(cfg)
         self.act_size, self.dict_size = int(cfg["act_size"]), int(cfg["dict_size"])
         self.top_k = min(int(cfg["top_k"]), self.dict_size)
-        self.input_unit_norm = bool(cfg.get("input_unit_norm", False))
+        self.input_unit_norm = bool(core["input_unit_norm"])
         own = {key: cfg[key] for key in self.Options.model_fields if cfg.get(key) is not None}
         self.options = self.Options(**check_model(self.Options, own))
-        generator = torch.Generator().manual_seed(int(cfg.get("seed", 0)))
+        generator = torch.Generator().manual_seed(core["seed"])
         rows = torch.randn(self.dict_size, self.act_size, generator=generator)
         rows /= rows.norm(dim=1, keepdim=True)
         self.W_dec = nn.Parameter(rows)

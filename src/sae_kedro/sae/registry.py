@@ -11,7 +11,7 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, NamedTuple
 
-from sae_kedro.errors import InputError, nearest
+from sae_kedro.errors import InputError, nearest, shown
 
 if TYPE_CHECKING:
     from sae_kedro.sae.base import SAE
@@ -83,7 +83,7 @@ class SAERegistry(Mapping[str, "type[SAE]"]):
         offered = self.providers()
         if name not in offered:
             raise InputError(
-                f"sae_type={name!r} is not a registered variant; choose one of {', '.join(offered)}"
+                f"sae_type={shown(name)} is not a registered variant; choose one of {', '.join(offered)}"
                 f"{nearest(name, offered)}"
             )
         if len(offered[name]) > 1:
@@ -116,7 +116,8 @@ class SAERegistry(Mapping[str, "type[SAE]"]):
             cls = getattr(import_module(module), attribute)
         except Exception as error:  # a plugin's import may fail in any way
             raise InputError(
-                f"sae_type={name!r} is broken: {provider} fails to load with {type(error).__name__}: {error}"
+                f"sae_type={name!r} is broken: {provider} fails to load with {type(error).__name__}: "
+                f"{' '.join(str(error).split())}"
             ) from error
         return checked(name, cls, str(provider))
 

@@ -33,7 +33,7 @@ def report_metrics(
     """Name the run beside its metrics, and list every latent."""
     from sae_kedro.evaluation.metrics import latent_table
 
-    about = {key: sae.cfg[key] for key in ("sae_type", "name", "dict_size", "top_k", "model_name")}
+    about = {key: sae.cfg.get(key) for key in ("sae_type", "name", "dict_size", "top_k", "model_name")}
     trained = {key: sae.cfg.get("training", {}).get(key) for key in ("n_texts", "n_steps", "seconds")}
     metrics = about | {"dataset_path": cfg["dataset_path"]} | evaluation.metrics | downstream
     metrics |= {
