@@ -15,6 +15,7 @@ from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
 from conftest import ROOT
+from sae_kedro.activations.shards import LOCK_FILE
 
 bootstrap_project(ROOT)
 
@@ -63,5 +64,6 @@ def run_process(*arguments: object, folder: Path = ROOT, **environment: str) -> 
 
 
 def files_in(folder: Path) -> dict[str, int]:
-    """List all files below a folder with the time of their last change."""
-    return {str(file.relative_to(folder)): file.stat().st_mtime_ns for file in folder.rglob("*") if file.is_file()}
+    """List all files below a folder, but the locks of caches, with the time of their last change."""
+    files = (file for file in folder.rglob("*") if file.is_file() and file.name != LOCK_FILE)
+    return {str(file.relative_to(folder)): file.stat().st_mtime_ns for file in files}

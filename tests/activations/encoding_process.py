@@ -23,7 +23,6 @@ WATCHED = (str(Path(cache_module.__file__).parent), str(Path(filelock.__file__).
 
 
 def open_cache(folder, corpus_file):
-    cache_module.SHARD_SIZE = 8
     cfg = CFG | {"dataset_path": str(corpus_file)}
     return EmbeddingCache(folder, open_corpus(cfg), CountingEncoder(cfg, HashModel()), None)
 
@@ -43,6 +42,7 @@ def encode(folder, corpus_file, report, dies_at=None, largest_file=None, start=N
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
     if start is not None:
         start.wait()
+    cache_module.SHARD_SIZE = 8
     n_lines, said = 0, None
 
     def count(frame, event, _):

@@ -222,7 +222,8 @@ def test_damaged_shard_is_named_and_encoded_again(runs, corpus_file, tmp_path, c
     shard = tmp_path / name
     shard.parent.mkdir(parents=True)
     middle = len(whole) // 2
-    shard.write_bytes(whole[:-100] if damage == "end cut off" else whole[:middle] + b"?" + whole[middle + 1 :])
+    changed = whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]
+    shard.write_bytes(whole[:-100] if damage == "end cut off" else changed)
     assert shard.read_bytes() != whole
     run_session("train", data_root=tmp_path, dataset_path=corpus_file)
     assert f"Shard {shard} is damaged" in caplog.text
