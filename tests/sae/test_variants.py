@@ -163,6 +163,21 @@ def test_a_wide_open_threshold_still_zeroes_what_lies_below_it(make_cfg):
     assert codes[codes != 0].min() > sae.threshold
 
 
+def test_vanilla_calibration_meets_top_k_exactly_unless_the_penalty_is_given(make_cfg):
+    x = torch.randn(500, 16, generator=torch.Generator().manual_seed(0))
+    for l1_coeff, expected in ((None, 4.0), (0.1, None)):
+        sae = sae_classes["vanilla"](make_cfg(sae_type="vanilla", l1_coeff=l1_coeff)).eval()
+        before = sae.b_enc.clone()
+        sae.calibrate(x)
+        if expected is None:
+            torch.testing.assert_close(sae.b_enc, before)
+        else:
+            codes = sae.encode_scaled(x).codes
+            assert float(codes.l0().float().mean()) == expected
+            shift = sae.b_enc - before
+            torch.testing.assert_close(shift, shift[:1].expand_as(shift))
+
+
 @pytest.mark.parametrize("bandwidth", [0.1, 0.3])
 def test_jumprelu_calibration_meets_top_k_exactly(bandwidth, make_cfg):
     sae = build("jumprelu", make_cfg, bandwidth=bandwidth).eval()

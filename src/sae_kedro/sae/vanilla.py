@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from sae_kedro.sae.base import SAE, Forward, Progress, SAEOptions
+from sae_kedro.sae.base import SAE, Forward, Progress, SAEOptions, exact_level
 from sae_kedro.sae.codes import Support
 from sae_kedro.sae.screening import Int8Product
 
@@ -75,3 +75,13 @@ class VanillaSAE(SAE):
             self.l0_mean.lerp_(progress.l0.to(self.l0_mean), 1 - self.SMOOTHING)
             error = (self.l0_mean.clamp_min(1e-3) / self.top_k).log().clamp(-1.0, 1.0)
             self.l1.mul_((self.GAIN * error).exp()).clamp_(1e-6, 1e2)
+
+    def calibrate(self, x: Tensor) -> None:
+        """Shift all biases so that the sample has `top_k` active latents per text, unless `l1_coeff` is set.
+
+        The controller needs some hundred steps to land; a run may be over by then.
+        """
+        if self.options.l1_coeff is None:
+            with torch.no_grad():
+                level = exact_level((pre_acts.flatten() for pre_acts in self.pre_acts_by_chunk(x)), self.top_k * len(x))
+                self.b_enc.sub_(level)
