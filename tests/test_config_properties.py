@@ -66,7 +66,9 @@ def right(field):
         values = st.floats(low + 1e-3 if above else low, min(1.0, high or 1.0) - (1e-3 if below else 0.0))
     else:
         assert kind is str
-        values = st.text(st.characters(exclude_characters="/\\#?%:"), min_size=1, max_size=10)  # none that W&B refuses
+        values = st.text(
+            st.characters(codec="utf-8", exclude_characters="/\\#?%:"), min_size=1, max_size=10
+        )  # none that W&B refuses
     return st.none() | values if optional else values
 
 

@@ -120,7 +120,9 @@ class ExperimentConfig(BaseModel):
     def _as_wandb_allows(cls, value: str) -> str:
         """Refuse what W&B refuses, before anything is trained."""
         if len(value) > 128 or any(letter in "/\\#?%:" for letter in value):
-            raise ValueError(f"wandb_project={value!r} is not allowed: at most 128 characters, none of / \\ # ? % :")
+            raise ValueError(
+                f"wandb_project={shown(value)} is not allowed: at most 128 characters, none of / \\ # ? % :"
+            )
         return value
 
     @field_validator("sae_types", "top_ks", mode="before")

@@ -81,7 +81,7 @@ class VanillaSAE(SAE):
 
         The controller needs some hundred steps to land; a run may be over by then.
         """
-        if self.options.l1_coeff is None:
+        if self.options.l1_coeff is None and self.top_k < self.dict_size:
             with torch.no_grad():
                 level = exact_level((pre_acts.flatten() for pre_acts in self.pre_acts_by_chunk(x)), self.top_k * len(x))
                 self.b_enc.sub_(level)
