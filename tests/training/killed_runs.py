@@ -13,6 +13,7 @@ import random
 import signal
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 
 os.environ.update(OMP_NUM_THREADS="1", TQDM_DISABLE="1")  # one thread, so that forks are sound
@@ -21,6 +22,7 @@ import torch
 
 from conftest import TensorStore
 from sae_kedro import get_experiment_cfg, post_init_cfg, sae_classes, train
+from sae_kedro.sae.registry import BUILT_IN
 from sae_kedro.training.tracking import Tracker
 
 SIZES = {"act_size": 32, "dict_size": 256, "top_k": 8, "batch_size": 32, "n_epochs": 8, "dead_after": 0.2}
@@ -57,10 +59,17 @@ def in_a_process(sae_type: str, folder: Path, resume: bool, seconds: float | Non
     return result.read_text() if result.exists() else ""
 
 
+def register_plugin(name: str) -> None:
+    """Make a plugin's variant known to this process, installed or not."""
+    sae_classes.register(name, getattr(import_module(f"sae_kedro_{name}"), f"{name.title()}SAE"))
+
+
 def main(root: Path, sae_type: str, n_kills: int, seed: int) -> None:
     """Compare runs that were killed with one that was not."""
     logging.disable(logging.WARNING)
     random.seed(seed)
+    if sae_type not in BUILT_IN:
+        register_plugin(sae_type)
     run(sae_type, root / "imports", resume=False)
     start = time.perf_counter()
     expected = in_a_process(sae_type, root / "whole", resume=False)

@@ -13,14 +13,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from killed_runs import register_plugin
 
 from conftest import ROOT, TensorStore
 from sae_kedro import InputError, sae_classes, train
+from sae_kedro.sae.registry import BUILT_IN
 from sae_kedro.training.checkpoint import Checkpoint, Checkpoints, check_resumable
 from sae_kedro.training.interrupts import Interrupted, Interrupts
 from sae_kedro.training.tracking import Tracker
 
-BUILT_IN = ["vanilla", "topk", "batchtopk", "jumprelu"]
 N_STEPS = 20  # 320 rows, batches of 32, two epochs
 
 
@@ -52,7 +53,12 @@ def files(folder):
 
 @pytest.mark.parametrize("sae_type", [*BUILT_IN, "gated", "matryoshka"])
 @pytest.mark.parametrize("step", [1, 10, 13, N_STEPS])
-def test_an_interrupted_run_ends_bit_for_bit_like_a_whole_one(sae_type, step, make_cfg, sparse_data, tmp_path):
+def test_an_interrupted_run_ends_bit_for_bit_like_a_whole_one(
+    sae_type, step, make_cfg, sparse_data, tmp_path, monkeypatch
+):
+    if sae_type not in BUILT_IN:
+        monkeypatch.setattr(sae_classes, "_registered", {})
+        register_plugin(sae_type)
     data = sparse_data(320)
     cfg = make_cfg(sae_type=sae_type, log_every=4, dead_after=0.3)
     expected, history = run(cfg, data)
@@ -79,6 +85,15 @@ def test_a_signal_leaves_a_checkpoint_and_says_how_to_go_on(number, code, make_c
     assert signal.getsignal(number) is before
 
 
+@pytest.fixture
+def ctrl_c_raises():
+    """What Python does with Ctrl-C, but for a background job, whose shell lets it be ignored."""
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, former)
+
+
+@pytest.mark.usefixtures("ctrl_c_raises")
 def test_a_second_ctrl_c_acts_as_it_always_does():
     with Interrupts() as interrupts:
         os.kill(os.getpid(), signal.SIGINT)
