@@ -21,6 +21,12 @@ from sae_kedro.sae import registry
 ROOT = Path(__file__).parents[1]
 
 
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    """Draw the same numbers in every test, whatever ran before it in this process."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture(scope="session")
 def docs() -> list[str]:
     """400 real English paragraphs."""
