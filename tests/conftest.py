@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
     """Draw the same numbers in every test, whatever ran before it in this process."""
-    torch.manual_seed(0)
+    torch.manual_seed(1)  # not 0, which a variant that seeds the generator is likely to take
 
 
 @pytest.fixture(scope="session")
