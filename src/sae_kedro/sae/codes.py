@@ -26,6 +26,11 @@ def true_positions(mask: Tensor) -> Tensor:
     return words[word] * 8 + byte
 
 
+def spread_rows(matrix: Tensor) -> Tensor:
+    """Take 64 rows or a few more, evenly spread over `matrix`."""
+    return matrix[:: max(1, len(matrix) // 64)]
+
+
 def _stable_order(indices: Tensor, n_values: int) -> Tensor:
     """Return `argsort(indices, stable=True)` of whole numbers from 0 to `n_values - 1`."""
     if indices.device.type == "cpu" and n_values <= 2**16:  # NumPy sorts 16-bit numbers by radix: 1.5 to 8 times faster
@@ -103,7 +108,7 @@ class Support:
 
         The share is read off 64 rows or a few more: counting all of them takes as long as finding them.
         """
-        sample = mask[:: max(1, len(mask) // 64)]
+        sample = spread_rows(mask)
         limit = DENSE_ABOVE if dense_above is None else dense_above
         if mask.device.type == "mps" or int(sample.count_nonzero()) > limit * sample.numel():
             return cls((mask.shape[0], mask.shape[1]), mask=mask)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sae_kedro.sae.codes import Support, true_positions
+from sae_kedro.sae.codes import Support, spread_rows, true_positions
 
 GROUP_SIZES = (8, 4)
 """Entries per group, coarsest last (measured at 4096 x 6144 and 512 x 3072, k 32: half the time of `topk`)."""
@@ -47,11 +47,6 @@ def largest_of_batch(scores: Tensor, n: int) -> Support:
         keep[scores.view(-1)[found].topk(n, sorted=False).indices] = True
         found = found[keep]
     return Support.from_positions(found, shape)
-
-
-def spread_rows(matrix: Tensor) -> Tensor:
-    """Take 64 rows or a few more, evenly spread over `matrix`."""
-    return matrix[:: max(1, len(matrix) // 64)]
 
 
 def level_of_sample(scores: Tensor, n_per_row: float) -> Tensor:
