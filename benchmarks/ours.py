@@ -44,6 +44,7 @@ class Adapter:
             "device": device,
         }
         cfg = post_init_cfg(cfg | options)
+        torch.set_float32_matmul_precision(cfg["matmul_precision"])
         self.sae = sae_classes[variant](cfg).to(device).train()
         n_train = self.sae.fit_input_scaling(data.to(device).split(8192))
         self.sae.prepare(self.sae.normalise(data[:16_384].to(device))[0])

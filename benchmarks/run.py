@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import json
 import os
 import platform
@@ -185,11 +186,12 @@ class Bench:
             print("gpu: not run, there is none here")
             return
         shape = {"act_size": 768, "batch_size": 8192, "dict_size": 49_152, "top_k": 64, "device": "cuda"}
-        for variant in VARIANTS:
-            with self.workers(["sae_kedro"], task="Step", variant=variant, **shape, warm_up=10) as workers:
+        for variant, precision in itertools.product(VARIANTS, ("highest", "high")):
+            start = {"task": "Step", "variant": variant, "matmul_precision": precision, **shape, "warm_up": 10}
+            with self.workers(["sae_kedro"], **start) as workers:
                 seconds = workers["sae_kedro"].ask("measure", steps=50)["seconds"]
-            rate = round(8192 / statistics.median(seconds))
-            self.add("gpu", variant, "d 768, batch 8192, dict 49152, k 64", rate, "samples/s", spread=_spread(seconds))
+            rate, size = round(8192 / statistics.median(seconds)), "d 768, batch 8192, dict 49152, k 64"
+            self.add("gpu", variant, f"{size}, {precision}", rate, "samples/s", spread=_spread(seconds))
 
     # ── Encoding ─────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -83,6 +83,10 @@ class ExperimentConfig(BaseModel):
     beta1: float = Field(0.5, ge=0, lt=1, description="Adam's decay of the first moment")
     beta2: float = Field(0.99, ge=0, lt=1, description="Adam's decay of the second moment")
     max_grad_norm: float = Field(1.0, gt=0, description="gradients are clipped to this global norm")
+    matmul_precision: Literal["highest", "high", "medium"] = Field(
+        "highest",
+        description="products in training; highest: float32, high: TF32, medium: bfloat16, where the hardware has them",
+    )
     lr_warmup: float = Field(0.05, ge=0, le=1, description="share of steps with linearly rising learning rate")
     lr_decay: float = Field(0.2, ge=0, le=1, description="share of steps, at the end, with rate falling linearly to 0")
     seed: int = Field(0, ge=0, description="seed of initial weights and data order")

@@ -47,6 +47,22 @@ def test_every_variant_is_trained_by_the_same_code_a_new_one_too(make_cfg, spars
     assert (sae.run(x).x_hat - x).square().mean().item() < 0.5
 
 
+def test_products_have_the_precision_asked_for_in_training_and_the_former_one_afterwards(make_cfg, sparse_data):
+    seen = {}
+
+    class Watching(sae_classes["batchtopk"]):
+        def after_step(self, progress):
+            seen["training"] = torch.get_float32_matmul_precision()
+
+        def calibrate(self, x):
+            seen["calibration"] = torch.get_float32_matmul_precision()
+            super().calibrate(x)
+
+    cfg = make_cfg(sae_type="batchtopk", matmul_precision="high", n_epochs=1)
+    train(Watching(cfg), TensorStore(sparse_data(300), cfg), cfg)
+    assert seen == {"training": "high", "calibration": "highest"}
+
+
 def test_decoder_rows_have_unit_norm_after_and_orthogonal_gradients_before_each_step(make_cfg):
     cfg = make_cfg()
     sae = sae_classes["topk"](cfg)

@@ -101,15 +101,21 @@ class TextEncoder:
             self._check_size(vectors.shape[-1])
             report(len(texts))
             return vectors
-        out = torch.empty(len(texts), self.act_size)
+        out = torch.empty(len(texts), self.act_size, device=self.device)  # fetched once: a GPU need not wait for us
         tokens = tokens or self.tokenise(texts)
         assert tokens is not None
         for rows in self._batches([len(ids) for ids in tokens["input_ids"]]):
             batch = {key: [values[row] for row in rows] for key, values in tokens.items()}
-            features = model.tokenizer.pad(batch, return_tensors="pt").to(self.device)
-            out[rows] = self._forward(model, dict(features)).float().cpu()
+            features = model.tokenizer.pad(batch, return_tensors="pt")
+            vectors = self._forward(model, {key: self._sent(value) for key, value in features.items()})
+            out[self._sent(torch.tensor(rows))] = vectors.float()
             report(len(rows))
-        return out
+        return out.cpu()
+
+    def _sent(self, values: Tensor) -> Tensor:
+        """Send values to the device, to a GPU from pinned memory and without waiting."""
+        to_gpu = torch.device(self.device).type == "cuda"
+        return (values.pin_memory() if to_gpu else values).to(self.device, non_blocking=to_gpu)
 
     def _batches(self, lengths: list[int]) -> Iterator[list[int]]:
         """Group rows of similar length so that rows times the longest stays within the token budget.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import time
@@ -192,6 +193,7 @@ def train(
     progress = {"total": n_steps, "initial": trainer.steps_done, "unit": " steps", "smoothing": 0.1}
     with (
         Interrupts(active=folder is not None) as interrupts,
+        _matmul_precision(cfg["matmul_precision"]),
         tqdm(desc=f"Training {cfg['sae_type']}", **progress) as bar,
     ):
         for epoch, batch in _remaining(store, trainer.steps_done, steps_per_epoch):
@@ -223,6 +225,17 @@ def train(
     seconds = round(time.perf_counter() - start, 3)
     sae.cfg["training"] = {"n_texts": n_train, "n_steps": n_steps, "seconds": seconds}
     return sae
+
+
+@contextlib.contextmanager
+def _matmul_precision(level: str) -> Iterator[None]:
+    """Multiply float32 matrices at `level`, PyTorch's setting for the process, and go back to what it was."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(level)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def _remaining(store: EmbeddingSource, steps_done: int, steps_per_epoch: int) -> Iterator[tuple[int, Tensor]]:
