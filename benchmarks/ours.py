@@ -47,8 +47,7 @@ class Adapter:
         torch.set_float32_matmul_precision(cfg["matmul_precision"])
         self.sae = sae_classes[variant](cfg).to(device).train()
         n_train = self.sae.fit_input_scaling(data.to(device).split(8192))
-        self.sae.prepare(self.sae.normalise(data[:16_384].to(device))[0])
-        self.trainer = Trainer(self.sae, cfg, n_train, n_steps)
+        self.trainer = Trainer(self.sae, cfg, n_train, n_steps, data[:16_384].to(device))
         self.l0 = torch.zeros(())
 
     def step(self, x: Tensor) -> None:

@@ -122,6 +122,17 @@ class LosesItsThreshold(BatchTopKSAE):
         self.threshold = torch.tensor(0.0)
 
 
+class StaysBehind(TopKSAE):
+    """A parameter over the coordinates of embeddings that `turn` knows nothing of."""
+
+    def __init__(self, cfg):
+        super().__init__(cfg)
+        self.weighting = torch.nn.Parameter(torch.ones(self.act_size))
+
+    def decode_scaled(self, codes):
+        return super().decode_scaled(codes) * self.weighting
+
+
 WRONG = {
     NoSummary: "description",
     GlobalSeed: "seed",
@@ -137,6 +148,7 @@ WRONG = {
     SignedInSilence: "sign",
     SignedInName: "sign",
     DependsOnBatch: "batch",
+    StaysBehind: "turn",
     LosesItsThreshold: "saving",
 }
 

@@ -44,7 +44,7 @@ def check_sae(cls: type[SAE], **options: Any) -> None:
         for check in (_check_description, _check_construction, _check_state, _check_gradients, _check_alive):
             check(cls, _cfg(options))
         trained = _check_training(cls, _cfg(options))
-        for check_trained in (_check_codes, _check_batches, _check_saving, _check_moves):
+        for check_trained in (_check_codes, _check_batches, _check_turn, _check_saving, _check_moves):
             check_trained(trained)
 
 
@@ -220,6 +220,20 @@ def _check_batches(sae: SAE) -> None:
     _want(same, "batch", "at inference the codes of a text do not depend on the other texts of its batch")
     decoded = sae.decode(together, like=x)
     _want(torch.allclose(decoded, sae(x).x_hat, atol=1e-4), "decode", "decode(encode(x)) equals the forward pass")
+
+
+def _check_turn(sae: SAE) -> None:
+    sae = copy.deepcopy(sae).double()
+    x = sae.normalise(_data(300, seed=7).double())[0]
+    rotation = torch.linalg.qr(torch.randn(ACT_SIZE, ACT_SIZE, generator=torch.Generator().manual_seed(8)))[0].double()
+    with torch.no_grad():
+        before = sae.run(x)
+        sae.turn(rotation)
+        after = sae.run(x @ rotation)
+    same = torch.allclose(after.codes.to_dense(), before.codes.to_dense(), atol=1e-4) and torch.allclose(
+        after.x_hat, before.x_hat @ rotation, atol=1e-4
+    )
+    _want(same, "turn", "turn(rotation) turns every parameter over act_size, so that codes stay as they are")
 
 
 def _check_saving(sae: SAE) -> None:

@@ -31,11 +31,20 @@ def problem(seed=0, outlier=1.0):
 @pytest.mark.parametrize("outlier", [1.0, 30.0, 0.0])
 def test_the_margin_covers_what_rounding_does(outlier):
     product, pre_acts = problem(outlier=outlier)
-    step_x, step_w = product.x.abs().max() / 127, product.W_enc.abs().max() / 127
-    rounded = ((product.x / step_x).round() @ (product.W_enc / step_w).round()) * step_x * step_w + product.b_enc
-    error = (rounded - pre_acts).abs().max()
-    assert product.unit == pytest.approx(float(step_x * step_w))
+    x_reach, w_reach = product.x.abs().amax(dim=0), product.W_enc.abs().amax(dim=1)
+    balance, step = (x_reach / w_reach).sqrt(), float((x_reach * w_reach).sqrt().max()) / 127
+    bytes_of_x, bytes_of_w = (product.x / balance / step).round(), (product.W_enc.t() * balance / step).round()
+    assert bytes_of_x.abs().max() == bytes_of_w.abs().max() == 127
+    error = (bytes_of_x @ bytes_of_w.t() * step**2 + product.b_enc - pre_acts).abs().max()
+    assert product.unit == pytest.approx(step**2)
     assert error < product.margin < 12 * error
+
+
+def test_strong_coordinates_do_not_widen_the_margin():
+    even, _ = problem()
+    strength = torch.linspace(-2, 2, D).exp()
+    for_x = Int8Product(even.x * strength, even.W_enc / strength[:, None], even.b_enc, torch.empty(CHUNK, F))
+    assert for_x.margin == pytest.approx(even.margin)
 
 
 @pytest.mark.parametrize("outlier", [1.0, 3.0])

@@ -211,17 +211,24 @@ def test_jumprelu_shifts_all_thresholds_with_the_logarithm_of_l0(make_cfg):
     torch.testing.assert_close(sae.threshold[:2], torch.tensor([0.0, 0.975]))
 
 
-def test_the_encoder_turns_towards_the_decoder_and_keeps_its_length(make_cfg):
+def test_the_encoder_turns_towards_what_suits_the_decoder_and_keeps_its_length(make_cfg):
     sae = build("topk", make_cfg, act_size=2, dict_size=2, top_k=1)
     with torch.no_grad():
         sae.W_dec.copy_(torch.eye(2))
         sae.W_enc.copy_(torch.tensor([[0.0, 3.0], [2.0, 0.0]]))  # columns (0, 2) and (3, 0)
-    sae.tie_encoder(0.0)
+    sae.tie_encoder(0.0, torch.ones(2))
     assert sae.W_enc.tolist() == [[0.0, 3.0], [2.0, 0.0]]
-    sae.tie_encoder(0.5)  # half the way to (2, 0) and (0, 3)
+    sae.tie_encoder(0.5, torch.ones(2))  # half the way to (2, 0) and (0, 3)
     assert sae.W_enc.tolist() == [[1.0, 1.5], [1.0, 1.5]]
-    sae.tie_encoder(7.0)  # no further than the decoder
+    sae.tie_encoder(7.0, torch.ones(2))  # no further than the decoder
     torch.testing.assert_close(sae.W_enc / sae.W_enc.norm(dim=0), torch.eye(2))
+
+    with torch.no_grad():
+        sae.W_dec.copy_(torch.tensor([[0.6, 0.8], [0.8, -0.6]]))
+        sae.W_enc.copy_(torch.tensor([[5.0, 0.0], [0.0, 1.0]]))
+    sae.tie_encoder(1.0, torch.tensor([1.0, 3.0]))  # (.6 / 2, .8 / 4) of length 5, (.8 / 2, -.6 / 4) of length 1
+    wanted = torch.tensor([[0.3, 0.4], [0.2, -0.15]])
+    torch.testing.assert_close(sae.W_enc.detach(), wanted / wanted.norm(dim=0) * torch.tensor([5.0, 1.0]))
 
 
 def l0_gradient(pre_acts, threshold, bandwidth):

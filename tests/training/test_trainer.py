@@ -9,6 +9,7 @@ from conftest import TensorStore
 from sae_kedro import InputError, evaluate, sae_classes, train
 from sae_kedro.sae.base import SAE
 from sae_kedro.sae.codes import Support
+from sae_kedro.training.eigenbasis import Eigenbasis
 from sae_kedro.training.tracking import Tracker
 from sae_kedro.training.trainer import TIE_EVERY, Trainer
 
@@ -118,6 +119,29 @@ def test_a_step_is_that_of_adam_on_the_parameters_as_they_are(make_cfg, sparse_d
         twin.normalise_decoder()
     for name, weights in sae.named_parameters():
         torch.testing.assert_close(weights, twin.get_parameter(name), rtol=1e-5, atol=1e-6)
+
+
+def test_the_eigenbasis_makes_coordinates_independent(sparse_data):
+    x = sparse_data(3000) @ torch.randn(16, 16)
+    basis = Eigenbasis.of(x)
+    torch.testing.assert_close(basis.vectors.t() @ basis.vectors, torch.eye(16), rtol=0, atol=1e-5)
+    turned = x @ basis.vectors
+    torch.testing.assert_close(turned.t() @ turned / 3000, basis.variances.diag(), rtol=1e-4, atol=1e-4)
+
+
+def test_training_happens_in_the_eigenbasis_and_ends_in_the_coordinates_of_embeddings(make_cfg, sparse_data):
+    cfg, data = make_cfg(), sparse_data(1000) * torch.linspace(0.1, 3.0, 16)
+    sae = sae_classes["topk"](cfg).train()
+    start = sae.W_dec.detach().clone()
+    sae.fit_input_scaling([data])
+    trainer = Trainer(sae, cfg, 1000, 10, data)
+    torch.testing.assert_close(sae.W_dec.detach(), start @ trainer.basis.vectors)
+    x = sae.normalise(data[:64])[0]
+    trainer.step(data[:64])
+    out = sae.run(x @ trainer.basis.vectors).x_hat
+    trainer.close()
+    assert (sae.W_dec - start).norm(dim=1).max() < 0.2  # one step away from where it started
+    torch.testing.assert_close(sae.run(x).x_hat, out @ trainer.basis.vectors.t(), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("encoder_tie", [0.0, 1e9])

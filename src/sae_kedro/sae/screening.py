@@ -59,11 +59,14 @@ class Int8Product:
 
     def __init__(self, x: Tensor, W_enc: Tensor, b_enc: Tensor, workspace: Tensor) -> None:
         self.x, self.W_enc, self.b_enc, self._workspace = x, W_enc, b_enc, workspace
-        self._x_step, self._w_step = (max(float(part.norm(math.inf)), 1e-30) / LEVELS for part in (x, W_enc.t()))
-        self.unit = self._x_step * self._w_step
-        x_norm, w_norm = float(x.norm(dim=1).max()), float(W_enc.norm(dim=0).max())
-        deviation = math.hypot(x_norm * self._w_step, w_norm * self._x_step) / math.sqrt(12)
-        self.margin = SAFE_DEVIATIONS * deviation + self.unit
+        x_reach, w_reach = (part.norm(math.inf, dim=0).clamp_min(1e-30) for part in (x, W_enc.t()))
+        # what a coordinate is divided by here, it is multiplied by there: strong ones need not spoil the step of all
+        balance = (x_reach / w_reach).sqrt()
+        step = max(float((x_reach * w_reach).max()) ** 0.5, 1e-15) / LEVELS
+        self._rows, self._weights = x * (1 / (balance * step)), W_enc.t() * (balance / step)
+        self.unit = step**2
+        norms = (float(part.norm(dim=1).max()) for part in (self._rows, self._weights))
+        self.margin = (SAFE_DEVIATIONS * math.hypot(*norms) / math.sqrt(12) + 1) * self.unit
 
     @staticmethod
     def pays(x: Tensor, W_enc: Tensor) -> bool:
@@ -122,11 +125,11 @@ class Int8Product:
         if not math.isfinite(self.margin):
             return None
         shape = (self.x.shape[0], self.W_enc.shape[1])
-        weights = _to_bytes(self.W_enc.t(), self._w_step).t()
+        weights = self._weights.round().to(torch.int8).t()
         buffer, size = self._workspace.view(torch.int32), len(self._workspace)
         n_found, parts = 0, []
         for start in range(0, len(self.x), size):
-            rows = _to_bytes(self.x[start : start + size], self._x_step)
+            rows = self._rows[start : start + size].round().to(torch.int8)
             positions = true_positions(chosen(torch._int_mm(rows, weights, out=buffer[: len(rows)])))
             parts.append(positions + start * shape[1])
             n_found += len(positions)
@@ -137,7 +140,3 @@ class Int8Product:
 
     def _in_units(self, values: Tensor) -> Tensor:
         return (values / self.unit).clamp(-(2.0**30), 2.0**30).floor().to(torch.int32)
-
-
-def _to_bytes(values: Tensor, step: float) -> Tensor:
-    return (values * (1 / step)).round_().to(torch.int8)

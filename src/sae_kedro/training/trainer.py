@@ -21,6 +21,7 @@ from sae_kedro.errors import InputError
 from sae_kedro.sae.base import SAE, Progress
 from sae_kedro.training.checkpoint import Checkpoint, Checkpoints
 from sae_kedro.training.dead_latents import DeadLatents, aux_k_loss, window_in_samples
+from sae_kedro.training.eigenbasis import Eigenbasis
 from sae_kedro.training.interrupts import Interrupted, Interrupts
 from sae_kedro.training.schedules import lr_factor
 from sae_kedro.training.step_log import StepLog, StepMetrics
@@ -29,7 +30,7 @@ from sae_kedro.training.tracking import Tracker
 logger = logging.getLogger(__name__)
 
 SAMPLE_ROWS = 16_384
-"""Training rows that a variant sees in `prepare`."""
+"""Training rows that the eigenbasis is found in, and that a variant sees in `prepare`."""
 CALIBRATION_BATCHES = 4
 """Batches of calibration rows that a variant sees in `calibrate`, of 8,192 rows at most."""
 TIE_EVERY = 8
@@ -59,16 +60,27 @@ class EmbeddingSource(Protocol):
 class Trainer:
     """One optimiser step after another; knows the SAE contract and no variant.
 
+    Until `close` is called, the SAE's weights are expressed in the eigenbasis of the embeddings.
+
     Args:
-        sae: The SAE to train, scaled and prepared.
+        sae: The SAE to train, its input scaling fitted.
         cfg: Reads `lr, beta1, beta2, lr_warmup, lr_decay, encoder_tie, max_grad_norm, aux_penalty, top_k_aux,
             dead_after`.
         n_train: Training texts per epoch.
         n_steps: Steps of the whole run.
+        sample: Embeddings `(n, act_size)` to find the eigenbasis in and to prepare the SAE with; None: it is prepared
+            already, and its coordinates stay.
     """
 
-    def __init__(self, sae: SAE, cfg: dict[str, Any], n_train: int, n_steps: int) -> None:
+    def __init__(self, sae: SAE, cfg: dict[str, Any], n_train: int, n_steps: int, sample: Tensor | None = None) -> None:
         self.sae, self.cfg, self.n_steps, self.steps_done = sae, cfg, n_steps, 0
+        if sample is None:
+            self.basis = Eigenbasis(*(part.to(sae.W_dec) for part in Eigenbasis.trivial(sae.act_size)))
+        else:
+            scaled = sae.normalise(sample)[0]
+            self.basis = Eigenbasis.of(scaled)
+            sae.turn(self.basis.vectors)
+            sae.prepare(scaled @ self.basis.vectors)
         multipliers = sae.lr_multipliers()
         self._flat = {name: nn.Parameter(_flat(weights.detach())) for name, weights in sae.named_parameters()}
         self._clipped = [weights for name, weights in self._flat.items() if name not in multipliers]
@@ -87,6 +99,7 @@ class Trainer:
             for key, moment in self.optimizer.state[weights].items():
                 state[f"adam.{name}.{key}"] = moment
         state |= {"silent_for": self.dead_latents.silent_for, "firing_counts": self.firing_counts}
+        state |= {f"basis.{name}": part for name, part in self.basis._asdict().items()}
         state |= {"steps_done": torch.tensor(self.steps_done), "random": torch.get_rng_state()}
         if self.firing_counts.is_cuda:
             state["random_cuda"] = torch.cuda.get_rng_state(self.firing_counts.device)
@@ -99,6 +112,7 @@ class Trainer:
         for name, weights in self._flat.items():
             keys = [key for key in state if key.startswith(f"adam.{name}.")]
             self.optimizer.state[weights] = {key.rpartition(".")[2]: state[key].to(device) for key in keys}
+        self.basis = Eigenbasis(*(state[f"basis.{name}"].to(device) for name in Eigenbasis._fields))
         self.dead_latents.silent_for.copy_(state["silent_for"])
         self.firing_counts.copy_(state["firing_counts"])
         self.steps_done = int(state["steps_done"])
@@ -106,10 +120,14 @@ class Trainer:
         if "random_cuda" in state:
             torch.cuda.set_rng_state(state["random_cuda"], device)
 
+    def close(self) -> None:
+        """Bring the SAE's weights back to the coordinates of the embeddings."""
+        self.sae.turn(self.basis.vectors.t())
+
     def step(self, batch: Tensor) -> StepMetrics:
         """Train on one batch of embeddings `(n, act_size)`."""
         sae, cfg = self.sae, self.cfg
-        x = sae.normalise(batch)[0]
+        x = sae.normalise(batch)[0] @ self.basis.vectors
         out = sae.run(x)
         fvu = (out.x_hat - x).square().sum() / x.numel()
         losses = {"rec": fvu} | sae.losses(out)
@@ -130,7 +148,7 @@ class Trainer:
         self.optimizer.step()
         sae.normalise_decoder()
         if (self.steps_done + 1) % TIE_EVERY == 0:
-            sae.tie_encoder(TIE_EVERY * cfg["encoder_tie"] * rate)
+            sae.tie_encoder(TIE_EVERY * cfg["encoder_tie"] * rate, self.basis.variances)
 
         fired = out.codes.firing_counts()
         l0 = fired.sum() / len(x)
@@ -177,11 +195,10 @@ def train(
             n_train,
             store.batch_size,
         )
-    sample = sae.normalise(_sample_rows(store.train_batches(), n_train, cfg["seed"]))[0]
-    sae.prepare(sample)
+    sample = _sample_rows(store.train_batches(), n_train, cfg["seed"])
     steps_per_epoch = math.ceil(n_train / store.batch_size)
     n_steps = store.n_epochs * steps_per_epoch
-    trainer = Trainer(sae, cfg, n_train, n_steps)
+    trainer = Trainer(sae, cfg, n_train, n_steps, sample)
     log = StepLog(tracker)
     identity = {"cfg": cfg, "data": store.data_key, "n_train": n_train}
     checkpoints = Checkpoints(folder / "checkpoints" if folder is not None else None, identity)
@@ -192,6 +209,7 @@ def train(
         logger.info("Going on after step %d of %d, from %s", trainer.steps_done, n_steps, checkpoints.last)
     progress = {"total": n_steps, "initial": trainer.steps_done, "unit": " steps", "smoothing": 0.1}
     with (
+        contextlib.closing(trainer),
         Interrupts(active=folder is not None) as interrupts,
         _matmul_precision(cfg["matmul_precision"]),
         tqdm(desc=f"Training {cfg['sae_type']}", **progress) as bar,
@@ -218,8 +236,8 @@ def train(
                     received,
                 )
     sae.density.copy_(trainer.firing_counts / n_train)
-    calibration = [sae.normalise(batch)[0] for batch in islice(store.calibration_batches(), CALIBRATION_BATCHES)]
-    sae.eval().calibrate(torch.cat(calibration) if calibration else sample)
+    calibration = list(islice(store.calibration_batches(), CALIBRATION_BATCHES)) or [sample]
+    sae.eval().calibrate(sae.normalise(torch.cat(calibration))[0])
     if tracker.history and tracker.history[-1]["fvu"] >= 1:
         logger.warning("This SAE reconstructs no better than the mean does; %s", _likely_cause(cfg))
     seconds = round(time.perf_counter() - start, 3)
