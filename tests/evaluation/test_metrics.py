@@ -184,6 +184,9 @@ def test_keeping_more_codes_of_an_orthonormal_dictionary_never_reconstructs_wors
     curve = fvu_by_k(sae, torch.randn(100, 16))
     assert list(curve) == [1, 2, 4, 8, 16]
     assert list(curve.values()) == sorted(curve.values(), reverse=True)
+    assert list(fvu_by_k(sae, -sae.W_dec.detach().sum(dim=0, keepdim=True))) == [
+        1
+    ]  # no code at all is one curve point, not none
     # all positive codes kept: half of a Gaussian's variance, the negative half, is left
     assert curve[16] == pytest.approx(0.5, abs=0.1)
 

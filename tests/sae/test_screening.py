@@ -77,6 +77,21 @@ def test_the_largest_of_the_batch_are_those_of_float32():
     torch.testing.assert_close(values, expected.gather(pre_acts), rtol=1e-5, atol=1e-5)
 
 
+def test_chunks_stay_in_the_cache_but_are_not_tiny():
+    assert screening.chunk_rows(6144) == 512 and screening.chunk_rows(10**6) == 64
+
+
+@pytest.mark.parametrize("missing", [0, 1])
+def test_a_level_that_too_few_entries_exceed_is_left_to_float32(missing, monkeypatch):
+    product, pre_acts = problem()
+    ordered = pre_acts.flatten().sort(descending=True).values
+    level = (ordered[N * K - missing] + ordered[N * K - missing - 1]) / 2
+    monkeypatch.setattr(screening, "level_of_sample", lambda *_: level)
+    found = product.above(level)
+    assert found is not None and len(found[1]) > N * K  # what comes along from below the level does not count
+    assert (product.largest_of_batch(N * K) is None) == bool(missing)
+
+
 def test_fewer_positive_entries_than_asked_for_are_left_to_float32():
     product, _ = problem()
     product.b_enc -= 4.0

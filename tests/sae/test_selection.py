@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sae_kedro.sae.codes import Support, _stable_order, true_positions
-from sae_kedro.sae.selection import largest_of_rows
+from sae_kedro.sae.selection import largest_of_batch, largest_of_rows, level_of_sample
 
 
 @pytest.mark.parametrize("k", [1, 3, 16, 64])
@@ -30,6 +30,24 @@ def test_largest_of_rows_never_repeats_an_index_where_values_tie():
     assert (scores.gather(1, found)[[1, 3]] == 1).all()
 
 
+def test_the_level_of_a_sample_lets_a_quarter_more_through_and_is_never_negative():
+    scores = torch.randn(64, 1000, generator=torch.Generator().manual_seed(0))
+    level = level_of_sample(scores, 30.0)
+    assert int((scores >= level).sum()) == 1.25 * 30 * 64 + 64
+    assert level_of_sample(-scores.abs(), 30.0) == 0
+    few = scores[:1, :10].abs()
+    assert level_of_sample(few, 30.0) == few.min()
+
+
+def test_the_largest_of_a_batch_are_found_where_the_rows_looked_at_first_mislead():
+    scores = torch.rand(1280, 50, generator=torch.Generator().manual_seed(0))
+    scores[::20] += 10  # these 64 rows alone set the level; what is asked for lies below it, too
+    n = 4 * 1280
+    expected = scores.flatten().topk(n).indices.sort().values
+    support = largest_of_batch(scores, n)
+    torch.testing.assert_close(support.rows * 50 + support.indices, expected)
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (3, 5), (16, 64), (7, 129), (0, 8)])
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 1.0])
 def test_true_positions_are_those_of_nonzero(shape, share):
@@ -51,4 +69,11 @@ def test_a_mask_becomes_the_support_of_its_entries():
     support = Support.from_mask(mask)
     assert support.indices.tolist() == [1, 5, 15] and support.rows.tolist() == [3, 3, 69]
     assert support.offsets.tolist() == [0] * 4 + [2] * 66 + [3]
-    assert Support.from_mask(torch.ones(70, 16, dtype=torch.bool)).is_dense
+    everything = Support.from_mask(torch.ones(70, 16, dtype=torch.bool))
+    assert everything.is_dense and everything.shape == (70, 16)
+
+
+def test_a_restricted_support_keeps_all_rows_the_empty_ones_too():
+    support = Support.from_positions(torch.tensor([1, 3, 6]), (5, 3)).restrict(torch.tensor([True, False, True]))
+    assert support.shape == (5, 3) and support.indices.tolist() == [1, 0]
+    assert support.offsets.tolist() == [0, 1, 1, 2, 2, 2]

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from conftest import TensorStore
-from sae_kedro import InputError, load_sae, sae_classes, save_sae, train
+from sae_kedro import InputError, JumpReLUSAE, get_experiment_cfg, load_sae, sae_classes, save_sae, train
+from sae_kedro.config import default_lr
 from sae_kedro.sae.base import Progress, exact_level
 from sae_kedro.sae.codes import Codes, Support
 from sae_kedro.sae.jumprelu import jump, step
@@ -138,6 +139,7 @@ def test_exact_level_does_not_depend_on_chunks_and_may_run_out_of_values():
     for size in (1, 7, 1000):
         assert exact_level(scores.split(size), 100) == float((ordered[99] + ordered[100]) / 2)
     assert exact_level(scores.split(7), 1000) == -math.inf
+    assert exact_level(scores.split(7), 1007) == -math.inf
     assert exact_level([], 0) == -math.inf
     assert exact_level(scores.split(7), 0) == float(ordered[0])
 
@@ -307,6 +309,47 @@ def test_vanilla_steers_its_penalty_only_when_it_is_not_given(make_cfg):
     for _ in range(100):
         free.after_step(Progress(0, 10, torch.tensor(0.1)))
     assert float(free.l1) < start
+
+
+def test_vanilla_changes_its_penalty_by_two_percent_a_step_at_most(make_cfg):
+    sae = build("vanilla", make_cfg)
+    # .9 k + .1 l0 = k e^(1/2): ln(l1) moves by half of the largest step
+    sae.after_step(Progress(0, 10, torch.tensor(sae.top_k * (math.exp(0.5) - 0.9) / 0.1)))
+    assert float(sae.l0_mean) == pytest.approx(sae.top_k * math.exp(0.5))
+    assert float(sae.l1) == pytest.approx(0.05 * math.exp(0.01))
+    for l0_mean, sign in ((1e9, 1), (0.0, -1)):
+        sae.l0_mean.fill_(l0_mean)
+        before = float(sae.l1)
+        sae.after_step(Progress(1, 10, torch.tensor(l0_mean)))
+        assert float(sae.l1) == pytest.approx(before * math.exp(0.02 * sign))
+    for value in (1e-6, 1e2):
+        sae.l1.fill_(value)
+        sae.l0_mean.fill_(1e9 * (value > 1))
+        sae.after_step(Progress(2, 10, torch.tensor(1e9 * (value > 1))))
+        assert float(sae.l1) == pytest.approx(value)
+
+
+def test_defaults_are_those_of_the_published_recipe():
+    cfg = get_experiment_cfg(sae_type="jumprelu")
+    keys = ("beta1", "beta2", "encoder_tie", "lr_warmup", "lr_decay", "batch_size", "n_epochs")
+    assert [cfg[key] for key in keys] == [0.5, 0.99, 1.5, 0.05, 0.2, 512, 10]
+    assert cfg["aux_penalty"] == 1 / 32 and cfg["dead_after"] == 0.5 and default_lr(512) == 4e-3
+    sae = JumpReLUSAE(cfg | {"act_size": 4})
+    assert sae.options.bandwidth == 0.3 and sae.lr_multipliers() == {"threshold": 0.1}
+
+
+def test_start_levels_are_exceeded_by_the_share_asked_for_rounded(make_cfg):
+    sae, x = build("topk", make_cfg), torch.randn(107, 16)  # 107 * 4 / 64 = 6.7
+    levels = sae.sparse_start_levels(x)
+    pre_acts = x @ sae.W_enc
+    assert ((pre_acts >= levels - 1e-6).sum(dim=0) == 7).all()
+
+
+def test_an_entry_at_the_threshold_is_not_active(make_cfg):
+    sae = build("batchtopk", make_cfg).eval()
+    sae.threshold.fill_(1.0)
+    pre_acts = torch.tensor([[0.5, 1.0, 1.5] + [0.0] * 61])
+    assert sae.select(pre_acts).indices.tolist() == [2]
 
 
 TOLERANCE = {"topk": 0.01, "batchtopk": 0.1, "jumprelu": 0.1, "vanilla": 0.2}

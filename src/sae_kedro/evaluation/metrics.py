@@ -140,8 +140,7 @@ class SparsityMetrics:
         mean = float((levels * weights).sum())
         cumulative = weights.cumsum(0)
         quantiles = {
-            f"l0_p{q:02d}": float(torch.searchsorted(cumulative, q / 100 - 1e-12).clamp_max(len(levels) - 1))
-            for q in (1, 25, 50, 75, 99)
+            f"l0_p{q:02d}": float(torch.searchsorted(cumulative, q / 100 - 1e-12)) for q in (1, 25, 50, 75, 99)
         }
         density = self.firing_counts.double() / max(1, self.n)
         return {

@@ -18,7 +18,7 @@ from sae_kedro.sae.codes import Codes, Support
 
 with warnings.catch_warnings():  # the note that sparse CSR is in beta comes once a process: let it come here
     warnings.simplefilter("ignore", UserWarning)
-    torch.sparse_csr_tensor([0, 0], torch.empty(0, dtype=torch.long), torch.empty(0), (1, 1), check_invariants=False)
+    torch.zeros(1, 1).to_sparse_csr()
 
 SMALLEST_PRODUCT = 32
 """Rows from which on matrix products agree bit for bit (measured on CPU for four shapes: 16 suffice)."""

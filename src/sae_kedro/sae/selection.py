@@ -11,7 +11,6 @@ GROUP_SIZES = (8, 4)
 """Entries per group, coarsest last (measured at 4096 x 6144 and 512 x 3072, k 32: half the time of `topk`)."""
 
 
-@torch.no_grad()
 def largest_of_rows(scores: Tensor, k: int, group_sizes: tuple[int, ...] = GROUP_SIZES) -> Tensor:
     """Find the `k` largest entries of each row of `scores (n, dict_size)`: indices `(n, k)`, in no order.
 
@@ -30,7 +29,6 @@ def largest_of_rows(scores: Tensor, k: int, group_sizes: tuple[int, ...] = GROUP
     return candidates.gather(1, best)
 
 
-@torch.no_grad()
 def largest_of_batch(scores: Tensor, n: int) -> Support:
     """Select the `n` largest positive entries of `scores (rows, dict_size)`, exactly.
 
@@ -40,7 +38,7 @@ def largest_of_batch(scores: Tensor, n: int) -> Support:
     shape = (scores.shape[0], scores.shape[1])
     level = level_of_sample(spread_rows(scores), n / len(scores))
     found = true_positions(scores > level)
-    if len(found) < n and level > 0:
+    if len(found) < n:
         found = true_positions(scores > 0)
     if len(found) > n:
         keep = torch.zeros(len(found), dtype=torch.bool, device=found.device)
