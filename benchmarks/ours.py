@@ -14,6 +14,10 @@ from sae_kedro.training.trainer import Trainer
 VARIANTS = ("topk", "batchtopk", "vanilla", "jumprelu")
 
 
+N_TRAIN = 150_000
+"""Texts that steps are said to belong to: those of large corpora are dearer, for they happen in the eigenbasis."""
+
+
 class Adapter:
     """Drive `Trainer.step`, as `train` does."""
 
@@ -46,8 +50,8 @@ class Adapter:
         cfg = post_init_cfg(cfg | options)
         torch.set_float32_matmul_precision(cfg["matmul_precision"])
         self.sae = sae_classes[variant](cfg).to(device).train()
-        n_train = self.sae.fit_input_scaling(data.to(device).split(8192))
-        self.trainer = Trainer(self.sae, cfg, n_train, n_steps, data[:16_384].to(device))
+        self.sae.fit_input_scaling(data.to(device).split(8192))
+        self.trainer = Trainer(self.sae, cfg, N_TRAIN, n_steps, data[:16_384].to(device))
         self.l0 = torch.zeros(())
 
     def step(self, x: Tensor) -> None:

@@ -77,8 +77,10 @@ class ExperimentConfig(BaseModel):
     buffer_size: int = Field(262_144, ge=1, description="embeddings shuffled together in memory")
     n_epochs: int = Field(10, ge=1, description="passes over the training texts")
     lr: float | None = Field(None, gt=0, description="peak learning rate; null: derived from batch_size")
-    encoder_tie: float = Field(
-        1.5, ge=0, description="pull of encoder directions towards decoder directions, per step and learning rate"
+    encoder_tie: float | None = Field(
+        None,
+        ge=0,
+        description="pull of encoders towards their decoders, per step and rate; null: 1.5, more in short runs",
     )
     beta1: float = Field(0.5, ge=0, lt=1, description="Adam's decay of the first moment")
     beta2: float = Field(0.99, ge=0, lt=1, description="Adam's decay of the second moment")

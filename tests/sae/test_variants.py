@@ -206,11 +206,11 @@ def test_jumprelu_shifts_all_thresholds_with_the_logarithm_of_l0(make_cfg):
     with torch.no_grad():
         sae.threshold.fill_(1.0)
         sae.threshold[0] = 0.01
-    # L0 = k e^(1/2): up by .05 / 2; L0 = 0: the error counts as -1, so down by .05, and no further than 0.
+    # L0 = k e^(1/2): up by .15 / 2; L0 = 0: the error counts as -1, so down by .15, and no further than 0.
     sae.after_step(Progress(0, 10, torch.tensor(4 * math.exp(0.5))))
-    torch.testing.assert_close(sae.threshold[:2], torch.tensor([0.035, 1.025]))
+    torch.testing.assert_close(sae.threshold[:2], torch.tensor([0.085, 1.075]))
     sae.after_step(Progress(1, 10, torch.tensor(0.0)))
-    torch.testing.assert_close(sae.threshold[:2], torch.tensor([0.0, 0.975]))
+    torch.testing.assert_close(sae.threshold[:2], torch.tensor([0.0, 0.925]))
 
 
 def test_the_encoder_turns_towards_what_suits_the_decoder_and_keeps_its_length(make_cfg):
@@ -218,17 +218,19 @@ def test_the_encoder_turns_towards_what_suits_the_decoder_and_keeps_its_length(m
     with torch.no_grad():
         sae.W_dec.copy_(torch.eye(2))
         sae.W_enc.copy_(torch.tensor([[0.0, 3.0], [2.0, 0.0]]))  # columns (0, 2) and (3, 0)
-    sae.tie_encoder(0.0, torch.ones(2))
+    sae.tie_encoder(0.0, torch.eye(2))
     assert sae.W_enc.tolist() == [[0.0, 3.0], [2.0, 0.0]]
-    sae.tie_encoder(0.5, torch.ones(2))  # half the way to (2, 0) and (0, 3)
+    sae.tie_encoder(0.5, torch.eye(2))  # half the way to (2, 0) and (0, 3)
     assert sae.W_enc.tolist() == [[1.0, 1.5], [1.0, 1.5]]
-    sae.tie_encoder(7.0, torch.ones(2))  # no further than the decoder
+    sae.tie_encoder(7.0, torch.eye(2))  # no further than the decoder
     torch.testing.assert_close(sae.W_enc / sae.W_enc.norm(dim=0), torch.eye(2))
 
     with torch.no_grad():
         sae.W_dec.copy_(torch.tensor([[0.6, 0.8], [0.8, -0.6]]))
         sae.W_enc.copy_(torch.tensor([[5.0, 0.0], [0.0, 1.0]]))
-    sae.tie_encoder(1.0, torch.tensor([1.0, 3.0]))  # (.6 / 2, .8 / 4) of length 5, (.8 / 2, -.6 / 4) of length 1
+    sae.tie_encoder(
+        1.0, torch.tensor([0.5, 0.25]).diag()
+    )  # (.6 / 2, .8 / 4) of length 5, (.8 / 2, -.6 / 4) of length 1
     wanted = torch.tensor([[0.3, 0.4], [0.2, -0.15]])
     torch.testing.assert_close(sae.W_enc.detach(), wanted / wanted.norm(dim=0) * torch.tensor([5.0, 1.0]))
 
@@ -331,8 +333,8 @@ def test_vanilla_changes_its_penalty_by_two_percent_a_step_at_most(make_cfg):
 
 def test_defaults_are_those_of_the_published_recipe():
     cfg = get_experiment_cfg(sae_type="jumprelu")
-    keys = ("beta1", "beta2", "encoder_tie", "lr_warmup", "lr_decay", "batch_size", "n_epochs")
-    assert [cfg[key] for key in keys] == [0.5, 0.99, 1.5, 0.05, 0.2, 512, 10]
+    keys = ("beta1", "beta2", "lr_warmup", "lr_decay", "batch_size", "n_epochs")
+    assert [cfg[key] for key in keys] == [0.5, 0.99, 0.05, 0.2, 512, 10]
     assert cfg["aux_penalty"] == 1 / 32 and cfg["dead_after"] == 0.5 and default_lr(512) == 4e-3
     sae = JumpReLUSAE(cfg | {"act_size": 4})
     assert sae.options.bandwidth == 0.3 and sae.lr_multipliers() == {"threshold": 0.1}

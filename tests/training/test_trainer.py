@@ -9,7 +9,7 @@ from conftest import TensorStore
 from sae_kedro import InputError, evaluate, sae_classes, train
 from sae_kedro.sae.base import SAE
 from sae_kedro.sae.codes import Support
-from sae_kedro.training.eigenbasis import Eigenbasis
+from sae_kedro.training.coordinates import Coordinates
 from sae_kedro.training.tracking import Tracker
 from sae_kedro.training.trainer import TIE_EVERY, Trainer
 
@@ -121,27 +121,45 @@ def test_a_step_is_that_of_adam_on_the_parameters_as_they_are(make_cfg, sparse_d
         torch.testing.assert_close(weights, twin.get_parameter(name), rtol=1e-5, atol=1e-6)
 
 
-def test_the_eigenbasis_makes_coordinates_independent(sparse_data):
+def test_coordinates_are_independent_where_texts_are_many_and_stay_where_they_are_few(sparse_data):
     x = sparse_data(3000) @ torch.randn(16, 16)
-    basis = Eigenbasis.of(x)
-    torch.testing.assert_close(basis.vectors.t() @ basis.vectors, torch.eye(16), rtol=0, atol=1e-5)
-    turned = x @ basis.vectors
-    torch.testing.assert_close(turned.t() @ turned / 3000, basis.variances.diag(), rtol=1e-4, atol=1e-4)
+    covariance = x.t() @ x / 3000
+    few, many = Coordinates.of(x, 16 * 256 - 1), Coordinates.of(x, 16 * 256)
+    assert torch.equal(few.rotation, torch.eye(16))
+    torch.testing.assert_close(many.rotation.t() @ many.rotation, torch.eye(16), rtol=0, atol=1e-5)
+    for rotation, matched in (few, many):
+        turned = rotation.t() @ covariance @ rotation
+        torch.testing.assert_close(matched @ (turned + torch.eye(16)), torch.eye(16), rtol=0, atol=1e-4)
+    torch.testing.assert_close(many.matched, many.matched.diag().diag(), rtol=0, atol=1e-6)
 
 
-def test_training_happens_in_the_eigenbasis_and_ends_in_the_coordinates_of_embeddings(make_cfg, sparse_data):
+@pytest.mark.parametrize("n_train", [1000, 5000])
+def test_training_ends_in_the_coordinates_of_embeddings(n_train, make_cfg, sparse_data):
     cfg, data = make_cfg(), sparse_data(1000) * torch.linspace(0.1, 3.0, 16)
     sae = sae_classes["topk"](cfg).train()
     start = sae.W_dec.detach().clone()
     sae.fit_input_scaling([data])
-    trainer = Trainer(sae, cfg, 1000, 10, data)
-    torch.testing.assert_close(sae.W_dec.detach(), start @ trainer.basis.vectors)
+    trainer = Trainer(sae, cfg, n_train, 10, data)
+    rotation = trainer.coordinates.rotation
+    assert torch.equal(rotation, torch.eye(16)) == (n_train == 1000)
+    torch.testing.assert_close(sae.W_dec.detach(), start @ rotation)
     x = sae.normalise(data[:64])[0]
     trainer.step(data[:64])
-    out = sae.run(x @ trainer.basis.vectors).x_hat
+    out = sae.run(x @ rotation).x_hat
     trainer.close()
     assert (sae.W_dec - start).norm(dim=1).max() < 0.2  # one step away from where it started
-    torch.testing.assert_close(sae.run(x).x_hat, out @ trainer.basis.vectors.t(), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(sae.run(x).x_hat, out @ rotation.t(), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("n_steps", "encoder_tie", "pull"), [(10_000, None, 1.5), (100, None, 20.0), (100, 3.0, 3.0)])
+def test_short_runs_are_tied_more_strongly(n_steps, encoder_tie, pull, make_cfg, monkeypatch):
+    cfg = make_cfg(encoder_tie=encoder_tie, lr=5e-3, lr_warmup=0.1, lr_decay=0.3)  # 100 steps: 100 * 5e-3 * .8 = .4
+    sae, rates = sae_classes["topk"](cfg).train(), []
+    monkeypatch.setattr(type(sae), "tie_encoder", lambda _, rate, matched: rates.append(rate))
+    trainer = Trainer(sae, cfg, 1000, n_steps)
+    trainer.steps_done = n_steps // 2 + (TIE_EVERY - 1 - n_steps // 2) % TIE_EVERY
+    trainer.step(torch.randn(32, 16))
+    assert rates == [pytest.approx(TIE_EVERY * pull * 5e-3)]
 
 
 @pytest.mark.parametrize("encoder_tie", [0.0, 1e9])

@@ -36,8 +36,9 @@ class JumpReLUSAE(SAE):
     options: JumpReLUOptions
 
     L0_WEIGHT = 5.0
-    GAIN = 0.05
-    """Shift of all thresholds in one step where L0 is e times too large."""
+    GAIN = 0.15
+    """Shift of all thresholds in one step where L0 is e times too large, or larger; a third of it lets L0 fall so low
+    in the first steps of a run of 100 that two latents in five die (measured)."""
 
     def __init__(self, cfg: dict[str, Any]) -> None:
         super().__init__(cfg)

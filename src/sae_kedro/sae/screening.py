@@ -63,10 +63,11 @@ class Int8Product:
         # what a coordinate is divided by here, it is multiplied by there: strong ones need not spoil the step of all
         balance = (x_reach / w_reach).sqrt()
         step = max(float((x_reach * w_reach).max()) ** 0.5, 1e-15) / LEVELS
-        self._rows, self._weights = x * (1 / (balance * step)), W_enc.t() * (balance / step)
-        self.unit = step**2
+        self._rows: Tensor = x * (1 / (balance * step))
+        self._weights: Tensor = W_enc.t() * (balance / step)
+        self.unit: float = step**2
         norms = (float(part.norm(dim=1).max()) for part in (self._rows, self._weights))
-        self.margin = (SAFE_DEVIATIONS * math.hypot(*norms) / math.sqrt(12) + 1) * self.unit
+        self.margin: float = (SAFE_DEVIATIONS * math.hypot(*norms) / math.sqrt(12) + 1) * self.unit
 
     @staticmethod
     def pays(x: Tensor, W_enc: Tensor) -> bool:

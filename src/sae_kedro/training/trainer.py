@@ -20,8 +20,8 @@ from sae_kedro.config import default_lr
 from sae_kedro.errors import InputError
 from sae_kedro.sae.base import SAE, Progress
 from sae_kedro.training.checkpoint import Checkpoint, Checkpoints
+from sae_kedro.training.coordinates import Coordinates
 from sae_kedro.training.dead_latents import DeadLatents, aux_k_loss, window_in_samples
-from sae_kedro.training.eigenbasis import Eigenbasis
 from sae_kedro.training.interrupts import Interrupted, Interrupts
 from sae_kedro.training.schedules import lr_factor
 from sae_kedro.training.step_log import StepLog, StepMetrics
@@ -30,11 +30,15 @@ from sae_kedro.training.tracking import Tracker
 logger = logging.getLogger(__name__)
 
 SAMPLE_ROWS = 16_384
-"""Training rows that the eigenbasis is found in, and that a variant sees in `prepare`."""
+"""Training rows that coordinates are found from, and that a variant sees in `prepare`."""
 CALIBRATION_BATCHES = 4
 """Batches of calibration rows that a variant sees in `calibrate`, of 8,192 rows at most."""
 TIE_EVERY = 8
 """Steps between two turns of the encoder towards the decoder: each costs a pass over both."""
+LEAST_TIE = 1.5
+"""Pull of encoder directions per step and learning rate, where the configuration leaves it open."""
+WHOLE_TIE = 8.0
+"""The same, summed over a run, for runs too short to get as much from `LEAST_TIE` (benchmarks/RECIPE.md)."""
 
 
 class EmbeddingSource(Protocol):
@@ -60,7 +64,7 @@ class EmbeddingSource(Protocol):
 class Trainer:
     """One optimiser step after another; knows the SAE contract and no variant.
 
-    Until `close` is called, the SAE's weights are expressed in the eigenbasis of the embeddings.
+    Until `close` is called, the SAE's weights are expressed in the coordinates of training.
 
     Args:
         sae: The SAE to train, its input scaling fitted.
@@ -68,19 +72,23 @@ class Trainer:
             dead_after`.
         n_train: Training texts per epoch.
         n_steps: Steps of the whole run.
-        sample: Embeddings `(n, act_size)` to find the eigenbasis in and to prepare the SAE with; None: it is prepared
+        sample: Embeddings `(n, act_size)` to find coordinates from and to prepare the SAE with; None: it is prepared
             already, and its coordinates stay.
     """
 
     def __init__(self, sae: SAE, cfg: dict[str, Any], n_train: int, n_steps: int, sample: Tensor | None = None) -> None:
         self.sae, self.cfg, self.n_steps, self.steps_done = sae, cfg, n_steps, 0
         if sample is None:
-            self.basis = Eigenbasis(*(part.to(sae.W_dec) for part in Eigenbasis.trivial(sae.act_size)))
+            self.coordinates = Coordinates.plain(sae.W_dec.detach())
         else:
             scaled = sae.normalise(sample)[0]
-            self.basis = Eigenbasis.of(scaled)
-            sae.turn(self.basis.vectors)
-            sae.prepare(scaled @ self.basis.vectors)
+            self.coordinates = Coordinates.of(scaled, n_train)
+            sae.turn(self.coordinates.rotation)
+            sae.prepare(scaled @ self.coordinates.rotation)
+        self._tie = cfg["encoder_tie"]
+        if self._tie is None:
+            distance = cfg["lr"] * n_steps * (1 - (cfg["lr_warmup"] + cfg["lr_decay"]) / 2)  # the sum of all rates
+            self._tie = max(LEAST_TIE, WHOLE_TIE / distance)
         multipliers = sae.lr_multipliers()
         self._flat = {name: nn.Parameter(_flat(weights.detach())) for name, weights in sae.named_parameters()}
         self._clipped = [weights for name, weights in self._flat.items() if name not in multipliers]
@@ -99,7 +107,7 @@ class Trainer:
             for key, moment in self.optimizer.state[weights].items():
                 state[f"adam.{name}.{key}"] = moment
         state |= {"silent_for": self.dead_latents.silent_for, "firing_counts": self.firing_counts}
-        state |= {f"basis.{name}": part for name, part in self.basis._asdict().items()}
+        state |= {f"coordinates.{name}": part for name, part in self.coordinates._asdict().items()}
         state |= {"steps_done": torch.tensor(self.steps_done), "random": torch.get_rng_state()}
         if self.firing_counts.is_cuda:
             state["random_cuda"] = torch.cuda.get_rng_state(self.firing_counts.device)
@@ -112,7 +120,7 @@ class Trainer:
         for name, weights in self._flat.items():
             keys = [key for key in state if key.startswith(f"adam.{name}.")]
             self.optimizer.state[weights] = {key.rpartition(".")[2]: state[key].to(device) for key in keys}
-        self.basis = Eigenbasis(*(state[f"basis.{name}"].to(device) for name in Eigenbasis._fields))
+        self.coordinates = Coordinates(*(state[f"coordinates.{name}"].to(device) for name in Coordinates._fields))
         self.dead_latents.silent_for.copy_(state["silent_for"])
         self.firing_counts.copy_(state["firing_counts"])
         self.steps_done = int(state["steps_done"])
@@ -122,12 +130,12 @@ class Trainer:
 
     def close(self) -> None:
         """Bring the SAE's weights back to the coordinates of the embeddings."""
-        self.sae.turn(self.basis.vectors.t())
+        self.sae.turn(self.coordinates.rotation.t())
 
     def step(self, batch: Tensor) -> StepMetrics:
         """Train on one batch of embeddings `(n, act_size)`."""
         sae, cfg = self.sae, self.cfg
-        x = sae.normalise(batch)[0] @ self.basis.vectors
+        x = sae.normalise(batch)[0] @ self.coordinates.rotation
         out = sae.run(x)
         fvu = (out.x_hat - x).square().sum() / x.numel()
         losses = {"rec": fvu} | sae.losses(out)
@@ -148,7 +156,7 @@ class Trainer:
         self.optimizer.step()
         sae.normalise_decoder()
         if (self.steps_done + 1) % TIE_EVERY == 0:
-            sae.tie_encoder(TIE_EVERY * cfg["encoder_tie"] * rate, self.basis.variances)
+            sae.tie_encoder(TIE_EVERY * self._tie * rate, self.coordinates.matched)
 
         fired = out.codes.firing_counts()
         l0 = fired.sum() / len(x)
