@@ -85,10 +85,12 @@ class Trainer:
             self.coordinates = Coordinates.of(scaled, n_train)
             sae.turn(self.coordinates.rotation)
             sae.prepare(scaled @ self.coordinates.rotation)
-        self._tie = cfg["encoder_tie"]
-        if self._tie is None:
-            distance = cfg["lr"] * n_steps * (1 - (cfg["lr_warmup"] + cfg["lr_decay"]) / 2)  # the sum of all rates
-            self._tie = max(LEAST_TIE, WHOLE_TIE / distance)
+        mean_factor = max(0.25, 1 - (cfg["lr_warmup"] + cfg["lr_decay"]) / 2)
+        self._pull = (
+            max(LEAST_TIE * cfg["lr"], WHOLE_TIE / (mean_factor * n_steps))
+            if cfg["encoder_tie"] is None
+            else cfg["encoder_tie"] * cfg["lr"]
+        )
         multipliers = sae.lr_multipliers()
         self._flat = {name: nn.Parameter(_flat(weights.detach())) for name, weights in sae.named_parameters()}
         self._clipped = [weights for name, weights in self._flat.items() if name not in multipliers]
@@ -144,9 +146,9 @@ class Trainer:
             losses["aux"] = cfg["aux_penalty"] * aux_k_loss(sae, out, dead, cfg["top_k_aux"])
         loss = torch.stack(list(losses.values())).sum()
 
-        rate = cfg["lr"] * lr_factor(self.steps_done, self.n_steps, cfg["lr_warmup"], cfg["lr_decay"])
+        factor = lr_factor(self.steps_done, self.n_steps, cfg["lr_warmup"], cfg["lr_decay"])
         for group in self.optimizer.param_groups:
-            group["lr"] = rate * group["multiplier"]
+            group["lr"] = cfg["lr"] * factor * group["multiplier"]
         sae.zero_grad(set_to_none=True)
         loss.backward()
         sae.project_decoder_gradient()
@@ -156,7 +158,7 @@ class Trainer:
         self.optimizer.step()
         sae.normalise_decoder()
         if (self.steps_done + 1) % TIE_EVERY == 0:
-            sae.tie_encoder(TIE_EVERY * self._tie * rate, self.coordinates.matched)
+            sae.tie_encoder(TIE_EVERY * self._pull * factor, self.coordinates.matched)
 
         fired = out.codes.firing_counts()
         l0 = fired.sum() / len(x)
