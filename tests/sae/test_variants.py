@@ -431,6 +431,11 @@ def test_a_cfg_without_sizes_is_refused(key, make_cfg):
         sae_classes["topk"](make_cfg() | {key: None})
 
 
+def test_a_single_number_cannot_be_standardised(make_cfg):
+    with pytest.raises(InputError, match="input_unit_norm=True leaves nothing of embeddings of act_size=1"):
+        sae_classes["topk"](make_cfg(act_size=1, input_unit_norm=True))
+
+
 @pytest.mark.parametrize("shape", [(16,), (3, 15), (2, 3, 16)])
 def test_embeddings_of_another_shape_are_refused(shape, make_cfg):
     with pytest.raises(InputError, match=r"embeddings must have the shape \(n, 16\); these have "):

@@ -123,6 +123,8 @@ class SAE(nn.Module):
         self.act_size, self.dict_size = int(cfg["act_size"]), int(cfg["dict_size"])
         self.top_k = min(int(cfg["top_k"]), self.dict_size)
         self.input_unit_norm = bool(core["input_unit_norm"])
+        if self.input_unit_norm and self.act_size == 1:
+            raise InputError("input_unit_norm=True leaves nothing of embeddings of act_size=1; set it to False")
         own = {key: cfg[key] for key in self.Options.model_fields if cfg.get(key) is not None}
         self.options = self.Options(**check_model(self.Options, own))
         generator = torch.Generator().manual_seed(core["seed"])
