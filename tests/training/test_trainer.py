@@ -151,7 +151,9 @@ def test_training_ends_in_the_coordinates_of_embeddings(n_train, make_cfg, spars
     torch.testing.assert_close(sae.run(x).x_hat, out @ rotation.t(), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize(("n_steps", "encoder_tie", "pull"), [(10_000, None, 1.5), (100, None, 20.0), (100, 3.0, 3.0)])
+@pytest.mark.parametrize(
+    ("n_steps", "encoder_tie", "pull"), [(10_000, None, 1.5), (100, None, 20.0), (99, None, 1.5), (100, 3.0, 3.0)]
+)
 def test_short_runs_are_tied_more_strongly(n_steps, encoder_tie, pull, make_cfg, monkeypatch):
     cfg = make_cfg(encoder_tie=encoder_tie, lr=5e-3, lr_warmup=0.1, lr_decay=0.3)  # 100 steps: 100 * 5e-3 * .8 = .4
     sae, rates = sae_classes["topk"](cfg).train(), []

@@ -39,6 +39,8 @@ LEAST_TIE = 1.5
 """Pull of encoder directions per step and learning rate, where the configuration leaves it open."""
 WHOLE_TIE = 8.0
 """The same, summed over a run, for runs too short to get as much from `LEAST_TIE` (benchmarks/RECIPE.md)."""
+FEW_STEPS = 100
+"""Below this, biases have no time to follow encoders that turn quickly: L0 falls, and vanilla learns nothing."""
 
 
 class EmbeddingSource(Protocol):
@@ -87,7 +89,7 @@ class Trainer:
             sae.prepare(scaled @ self.coordinates.rotation)
         mean_factor = max(0.25, 1 - (cfg["lr_warmup"] + cfg["lr_decay"]) / 2)
         self._pull = (
-            max(LEAST_TIE * cfg["lr"], WHOLE_TIE / (mean_factor * n_steps))
+            max(LEAST_TIE * cfg["lr"], WHOLE_TIE / (mean_factor * n_steps) if n_steps >= FEW_STEPS else 0.0)
             if cfg["encoder_tie"] is None
             else cfg["encoder_tie"] * cfg["lr"]
         )
