@@ -136,6 +136,20 @@ def test_signed_codes_are_active_codes():
     assert values["silent_fraction"] == pytest.approx(1 / 3) and values["dense_fraction"] == pytest.approx(2 / 3)
 
 
+def test_silent_latents_fired_on_no_text_and_dense_ones_on_more_than_a_tenth():
+    dense = torch.zeros(100, 5)
+    for latent, n_texts in enumerate((0, 1, 2, 10, 11)):
+        dense[:n_texts, latent] = 1.0
+    values = sparsity(dense, 1).compute()
+    assert (values["silent_fraction"], values["dense_fraction"]) == (0.2, 0.2)
+
+
+def test_embeddings_that_vary_are_not_warned_of(caplog):
+    with caplog.at_level(logging.WARNING):
+        assert reconstruction([[1.0, 2.0]], [[0.0, 0.0]])["fvu"] == pytest.approx(1.0)
+    assert not caplog.records
+
+
 def test_l0_quantiles_are_those_of_the_texts():
     dense = torch.ones(100, 100).tril(-1)  # one text each with L0 0, 1, ..., 99
     for parts in (1, 3):
