@@ -39,7 +39,7 @@ def test_every_default_is_valid_and_every_field_is_described():
 @pytest.mark.parametrize("sae_type", list(BUILT_IN))
 def test_post_init_fills_what_is_derived_and_is_idempotent(sae_type):
     cfg = post_init_cfg(get_experiment_cfg(sae_type=sae_type))
-    assert cfg["act_size"] == 384 and cfg["top_k_aux"] == 192 and cfg["lr"] == 4e-3
+    assert cfg["act_size"] == 384 and cfg["top_k_aux"] == 192 and cfg["lr"] == 3e-3
     assert cfg["device"] in ("cpu", "cuda", "mps") and cfg["name"].startswith(f"{sae_type}-3072-k32")
     assert post_init_cfg(cfg) == cfg
 

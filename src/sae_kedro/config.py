@@ -76,11 +76,15 @@ class ExperimentConfig(BaseModel):
     batch_size: int = Field(512, ge=1, description="embeddings per training step")
     buffer_size: int = Field(262_144, ge=1, description="embeddings shuffled together in memory")
     n_epochs: int = Field(10, ge=1, description="passes over the training texts")
-    lr: float | None = Field(None, gt=0, description="peak learning rate; null: derived from batch_size")
+    lr: float | None = Field(
+        None,
+        gt=0,
+        description="peak rate of encoders; decoders learn at 2, biases at 5 times it; null: from batch_size",
+    )
     encoder_tie: float | None = Field(
         None,
         ge=0,
-        description="pull of encoders towards their decoders, per step and rate; null: 1.5, more in short runs",
+        description="pull of encoders towards their decoders, per step and rate; null: 2, more in short runs",
     )
     beta1: float = Field(0.5, ge=0, lt=1, description="Adam's decay of the first moment")
     beta2: float = Field(0.99, ge=0, lt=1, description="Adam's decay of the second moment")
@@ -193,8 +197,8 @@ def post_init_cfg(cfg: dict[str, Any]) -> dict[str, Any]:
 
 
 def default_lr(batch_size: int) -> float:
-    """Peak learning rate for sentence embeddings: 4e-3 at batches of 512, growing with their root (RECIPE.md)."""
-    return round(4e-3 * math.sqrt(min(batch_size, 2048) / 512), 6)
+    """Peak learning rate for sentence embeddings: 3e-3 at batches of 512, growing with their root (RECIPE.md)."""
+    return round(3e-3 * math.sqrt(min(batch_size, 2048) / 512), 6)
 
 
 _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", list: "a list"}

@@ -335,7 +335,7 @@ def test_defaults_are_those_of_the_published_recipe():
     cfg = get_experiment_cfg(sae_type="jumprelu")
     keys = ("beta1", "beta2", "lr_warmup", "lr_decay", "batch_size", "n_epochs")
     assert [cfg[key] for key in keys] == [0.5, 0.99, 0.05, 0.2, 512, 10]
-    assert cfg["aux_penalty"] == 1 / 32 and cfg["dead_after"] == 0.5 and default_lr(512) == 4e-3
+    assert cfg["aux_penalty"] == 1 / 32 and cfg["dead_after"] == 0.5 and default_lr(512) == 3e-3
     sae = JumpReLUSAE(cfg | {"act_size": 4})
     assert sae.options.bandwidth == 0.3 and sae.lr_multipliers() == {"threshold": 0.1}
 

@@ -146,7 +146,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(damage, make_c
     ("change", "told"),
     [
         ({"top_k": 5}, "top_k was 4 and is 5"),
-        ({"lr": 0.5, "seed": 3}, r"lr was 0.001 and is 0.5, seed was 0 and is 3"),
+        ({"lr": 0.5, "seed": 3}, r"lr was 0.00075 and is 0.5, seed was 0 and is 3"),
         ({"model_name": "another"}, "model_name was 'sentence-transformers/all-MiniLM-L6-v2' and is 'another'"),
         ({"n_epochs": 3}, "n_epochs was 2 and is 3"),
     ],
@@ -196,7 +196,7 @@ def test_a_checkpoint_gives_back_what_it_was_given(tmp_path):
     assert list(read.tensors["a"].shape) == [2, 3]
 
 
-@pytest.mark.parametrize("lr", [0.001, 10.0])
+@pytest.mark.parametrize("lr", [0.0005, 10.0])
 def test_a_loss_that_is_not_finite_stops_the_run_at_its_step(lr, make_cfg, sparse_data, tmp_path):
     class Broken(TensorStore):
         def epoch(self, number):
@@ -205,7 +205,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_at_its_step(lr, make_cfg, spars
 
     cfg = make_cfg(checkpoint_every=6, log_every=50, lr=lr)
     cause = {
-        0.001: "lr=0.001 is not high, so look at aux_penalty",
+        0.0005: "lr=0.0005 is not high, so look at aux_penalty",
         10.0: r"lr=10 is probably too high \(the default is",
     }
     with pytest.raises(InputError, match=rf"the loss is nan at step 13 of 20; {cause[lr]}.*step-0000012-") as caught:

@@ -107,7 +107,9 @@ def test_a_step_is_that_of_adam_on_the_parameters_as_they_are(make_cfg, sparse_d
     cfg = make_cfg(encoder_tie=0.0, lr_warmup=0.0, lr_decay=0.0, max_grad_norm=1e9, aux_penalty=0.0)
     x = sparse_data(64)
     sae, twin = sae_classes["topk"](cfg).train(), sae_classes["topk"](cfg).train()
-    adam = torch.optim.Adam(twin.parameters(), lr=cfg["lr"], betas=(cfg["beta1"], cfg["beta2"]))
+    rates = {"W_enc": cfg["lr"], "W_dec": 2 * cfg["lr"], "b_enc": 5 * cfg["lr"], "b_dec": 5 * cfg["lr"]}
+    groups = [{"params": [weights], "lr": rates[name]} for name, weights in twin.named_parameters()]
+    adam = torch.optim.Adam(groups, betas=(cfg["beta1"], cfg["beta2"]))
     trainer = Trainer(sae, cfg, 1000, 10)
     for _ in range(3):
         trainer.step(x)
@@ -152,7 +154,7 @@ def test_training_ends_in_the_coordinates_of_embeddings(n_train, make_cfg, spars
 
 
 @pytest.mark.parametrize(
-    ("n_steps", "encoder_tie", "pull"), [(10_000, None, 1.5), (100, None, 20.0), (99, None, 1.5), (100, 3.0, 3.0)]
+    ("n_steps", "encoder_tie", "pull"), [(10_000, None, 2.0), (100, None, 20.0), (99, None, 2.0), (100, 3.0, 3.0)]
 )
 def test_short_runs_are_tied_more_strongly(n_steps, encoder_tie, pull, make_cfg, monkeypatch):
     cfg = make_cfg(encoder_tie=encoder_tie, lr=5e-3, lr_warmup=0.1, lr_decay=0.3)  # 100 steps: 100 * 5e-3 * .8 = .4
@@ -205,5 +207,5 @@ def test_density_is_that_of_the_last_epoch(make_cfg, sparse_data):
 def test_a_run_that_learns_nothing_is_said_to(make_cfg, sparse_data, caplog):
     run(make_cfg(lr=100.0), sparse_data(320))
     assert (
-        "reconstructs no better than the mean does; lr=100 is probably too high (the default is 0.001)" in caplog.text
+        "reconstructs no better than the mean does; lr=100 is probably too high (the default is 0.00075)" in caplog.text
     )

@@ -35,7 +35,9 @@ CALIBRATION_BATCHES = 4
 """Batches of calibration rows that a variant sees in `calibrate`, of 8,192 rows at most."""
 TIE_EVERY = 8
 """Steps between two turns of the encoder towards the decoder: each costs a pass over both."""
-LEAST_TIE = 1.5
+RATES = {"W_dec": 2.0, "b_enc": 5.0, "b_dec": 5.0}
+"""Learning rate by parameter, over `lr`, where a variant has none of its own (benchmarks/RECIPE.md)."""
+LEAST_TIE = 2.0
 """Pull of encoder directions per step and learning rate, where the configuration leaves it open."""
 WHOLE_TIE = 8.0
 """The same, summed over a run, for runs too short to get as much from `LEAST_TIE` (benchmarks/RECIPE.md)."""
@@ -79,7 +81,7 @@ class Trainer:
     """
 
     def __init__(self, sae: SAE, cfg: dict[str, Any], n_train: int, n_steps: int, sample: Tensor | None = None) -> None:
-        self.sae, self.cfg, self.n_steps, self.steps_done = sae, cfg, n_steps, 0
+        self.sae, self.cfg, self.n_steps, self.steps_done, self.lr = sae, cfg, n_steps, 0, 0.0
         if sample is None:
             self.coordinates = Coordinates.plain(sae.W_dec.detach())
         else:
@@ -87,17 +89,12 @@ class Trainer:
             self.coordinates = Coordinates.of(scaled, n_train)
             sae.turn(self.coordinates.rotation)
             sae.prepare(scaled @ self.coordinates.rotation)
-        mean_factor = max(0.25, 1 - (cfg["lr_warmup"] + cfg["lr_decay"]) / 2)
-        self._pull = (
-            max(LEAST_TIE * cfg["lr"], WHOLE_TIE / (mean_factor * n_steps) if n_steps >= FEW_STEPS else 0.0)
-            if cfg["encoder_tie"] is None
-            else cfg["encoder_tie"] * cfg["lr"]
-        )
-        multipliers = sae.lr_multipliers()
+        self._pull = _encoder_pull(cfg, n_steps)
+        own_rates = sae.lr_multipliers()
         self._flat = {name: nn.Parameter(_flat(weights.detach())) for name, weights in sae.named_parameters()}
-        self._clipped = [weights for name, weights in self._flat.items() if name not in multipliers]
-        groups = [{"params": self._clipped, "multiplier": 1.0}]
-        groups += [{"params": [self._flat[name]], "multiplier": value} for name, value in multipliers.items()]
+        self._clipped = [weights for name, weights in self._flat.items() if name not in own_rates]
+        rates = RATES | own_rates
+        groups = [{"params": [weights], "multiplier": rates.get(name, 1.0)} for name, weights in self._flat.items()]
         self.optimizer = torch.optim.Adam(groups, lr=cfg["lr"], betas=(cfg["beta1"], cfg["beta2"]), fused=True)
         window = window_in_samples(cfg["dead_after"], n_train)
         self.dead_latents = DeadLatents(sae.dict_size, window, sae.W_dec.device)
@@ -149,8 +146,9 @@ class Trainer:
         loss = torch.stack(list(losses.values())).sum()
 
         factor = lr_factor(self.steps_done, self.n_steps, cfg["lr_warmup"], cfg["lr_decay"])
+        self.lr = cfg["lr"] * factor
         for group in self.optimizer.param_groups:
-            group["lr"] = cfg["lr"] * factor * group["multiplier"]
+            group["lr"] = self.lr * group["multiplier"]
         sae.zero_grad(set_to_none=True)
         loss.backward()
         sae.project_decoder_gradient()
@@ -237,7 +235,7 @@ def train(
             if logs or keeps:
                 _check_finite(log.window, trainer, cfg, checkpoints)
             if logs:
-                bar.set_postfix_str(log.write(step, epoch, trainer.optimizer.param_groups[0]["lr"], store.batch_size))
+                bar.set_postfix_str(log.write(step, epoch, trainer.lr, store.batch_size))
             if keeps:
                 notes = {"log": log.state(), "seconds": time.perf_counter() - start}
                 checkpoints.save(step, Checkpoint(trainer.state(), notes))
@@ -255,6 +253,15 @@ def train(
     seconds = round(time.perf_counter() - start, 3)
     sae.cfg["training"] = {"n_texts": n_train, "n_steps": n_steps, "seconds": seconds}
     return sae
+
+
+def _encoder_pull(cfg: dict[str, Any], n_steps: int) -> float:
+    """Return the share of the way that encoder directions turn per step, at the peak learning rate."""
+    if cfg["encoder_tie"] is not None:
+        return float(cfg["encoder_tie"] * cfg["lr"])
+    least = LEAST_TIE * cfg["lr"]
+    mean_factor = max(0.25, 1 - (cfg["lr_warmup"] + cfg["lr_decay"]) / 2)
+    return max(least, WHOLE_TIE / (mean_factor * n_steps)) if n_steps >= FEW_STEPS else least
 
 
 @contextlib.contextmanager
