@@ -73,5 +73,5 @@ def test_another_configuration_is_refused_before_anything_is_read(whole, corpus_
     process = start(whole, corpus_file, resume="true", lr=0.5)
     output, _ = process.communicate(timeout=300)
     assert process.returncode == 1
-    assert "is of another run: lr was 0.001414 and is 0.5" in output
+    assert "is of another run: lr was 0.001061 and is 0.5" in output
     assert "Traceback" not in output and "Encoding" not in output

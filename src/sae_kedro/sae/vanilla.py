@@ -76,6 +76,10 @@ class VanillaSAE(SAE):
             error = (self.l0_mean.clamp_min(1e-3) / self.top_k).log().clamp(-1.0, 1.0)
             self.l1.mul_((self.GAIN * error).exp()).clamp_(1e-6, 1e2)
 
+    def lr_multipliers(self) -> dict[str, float]:
+        """Let the encoder learn 2.5 times as fast: it has to make up for what the penalty takes from every code."""
+        return {"W_enc": 2.5}
+
     def calibrate(self, x: Tensor) -> None:
         """Shift all biases so that the sample has `top_k` active latents per text, unless `l1_coeff` is set.
 
