@@ -20,6 +20,7 @@ def records_of(folder, prefix="offline-run-"):
     """Read a W&B run back from its own file: a LevelDB log of protocol buffers behind a 7-byte header."""
     from wandb.proto import wandb_internal_pb2
 
+    wandb.teardown()  # so that all is on the disk
     (file,) = folder.glob(f"wandb/{prefix}*/run-*.wandb")
     data, position, part, records = file.read_bytes(), 7, b"", []
     assert data[:4] == b":W&B"
@@ -140,7 +141,6 @@ def check_warned_once(caplog, capfd, folder, prefix):
 
 
 def check_history(folder, prefix):
-    wandb.teardown()  # so that all is on the disk
     records = records_of(folder, prefix)
     history = [named(record.history.item) for record in records if record.HasField("history")]
     assert [(row["_step"], row["loss"]) for row in history] == [(row["step"], row["loss"]) for row in ROWS]
