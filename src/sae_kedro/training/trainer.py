@@ -257,9 +257,10 @@ def train(
 
 def _encoder_pull(cfg: dict[str, Any], n_steps: int) -> float:
     """Return the share of the way that encoder directions turn per step, at the peak learning rate."""
+    lr: float = cfg["lr"]
     if cfg["encoder_tie"] is not None:
-        return float(cfg["encoder_tie"] * cfg["lr"])
-    least = LEAST_TIE * cfg["lr"]
+        return float(cfg["encoder_tie"]) * lr
+    least = LEAST_TIE * lr
     mean_factor = max(0.25, 1 - (cfg["lr_warmup"] + cfg["lr_decay"]) / 2)
     return max(least, WHOLE_TIE / (mean_factor * n_steps)) if n_steps >= FEW_STEPS else least
 
