@@ -159,7 +159,7 @@ def test_l0_quantiles_are_those_of_the_texts():
 
 @pytest.fixture
 def trained(make_cfg, sparse_data):
-    cfg = make_cfg(n_epochs=5)
+    cfg = make_cfg(n_epochs=5, lr=3e-4)  # slow enough that every text keeps top_k positive pre-activations
     store = TensorStore(sparse_data(1000), cfg, held_out=200)
     return train(sae_classes["topk"](cfg), store, cfg), store
 
@@ -173,7 +173,7 @@ def test_evaluation_equals_plain_arithmetic_on_dense_codes(trained):
     mean = torch.cat(list(store.train_batches())).double().mean(0)
     fvu = float((x - x_hat).square().sum() / (x - mean).square().sum())
     assert result.metrics["fvu"] == pytest.approx(fvu, rel=1e-5)
-    assert 3 < result.metrics["l0"] == float((out.codes != 0).sum(1).double().mean()) <= 4
+    assert result.metrics["l0"] == float((out.codes != 0).sum(1).double().mean()) == 4
     assert result.metrics["n_texts"] == 200 and result.metrics["split"] == "held_out"
     torch.testing.assert_close(result.density, (out.codes != 0).double().mean(0))
     assert result.fvu_by_k[4] == pytest.approx(fvu, rel=1e-5)
@@ -250,6 +250,5 @@ def test_without_held_out_texts_training_texts_are_used_and_it_is_said(trained, 
 def test_latent_table_lists_every_latent(trained):
     sae, store = trained
     table = latent_table(sae, evaluate(sae, store))
-    assert len(table) == 64 and table["train_density"].tolist() == pytest.approx(sae.density.tolist())
-    assert 3 < table["train_density"].sum() <= 4.0001  # active latents per text
+    assert len(table) == 64 and table["train_density"].sum() == pytest.approx(4, rel=1e-5)
     assert table["encoder_decoder_cosine"].between(-1, 1).all()
