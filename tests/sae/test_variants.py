@@ -18,6 +18,10 @@ from sae_kedro.sae.selection import largest_of_batch
 VARIANTS = ["vanilla", "topk", "batchtopk", "jumprelu"]
 
 
+def progress(step, n_steps, l0, dead=()):
+    return Progress(step, n_steps, l0, torch.tensor(dead, dtype=torch.long))
+
+
 def build(sae_type, make_cfg, **overrides):
     return sae_classes[sae_type](make_cfg(sae_type=sae_type, **overrides))
 
@@ -207,9 +211,9 @@ def test_jumprelu_shifts_all_thresholds_with_the_logarithm_of_l0(make_cfg):
         sae.threshold.fill_(1.0)
         sae.threshold[0] = 0.01
     # L0 = k e^(1/2): up by .15 / 2; L0 = 0: the error counts as -1, so down by .15, and no further than 0.
-    sae.after_step(Progress(0, 10, torch.tensor(4 * math.exp(0.5))))
+    sae.after_step(progress(0, 10, torch.tensor(4 * math.exp(0.5))))
     torch.testing.assert_close(sae.threshold[:2], torch.tensor([0.085, 1.075]))
-    sae.after_step(Progress(1, 10, torch.tensor(0.0)))
+    sae.after_step(progress(1, 10, torch.tensor(0.0)))
     torch.testing.assert_close(sae.threshold[:2], torch.tensor([0.0, 0.925]))
 
 
@@ -289,7 +293,7 @@ def test_jumprelu_threshold_moves_freely_under_adam_and_stays_non_negative(make_
     assert (sae.threshold > 0.1).all()
     with torch.no_grad():
         sae.threshold.fill_(-0.2)
-    sae.after_step(Progress(0, 1, torch.tensor(4.0)))
+    sae.after_step(progress(0, 1, torch.tensor(4.0)))
     assert (sae.threshold == 0).all()
 
 
@@ -306,28 +310,42 @@ def test_vanilla_steers_its_penalty_only_when_it_is_not_given(make_cfg):
     free, fixed = build("vanilla", make_cfg), build("vanilla", make_cfg, l1_coeff=0.5)
     start = float(free.l1)
     for sae in (free, fixed):
-        sae.after_step(Progress(0, 10, torch.tensor(40.0)))
+        sae.after_step(progress(0, 10, torch.tensor(40.0)))
     assert float(free.l1) > start and float(fixed.l1) == 0.5
     for _ in range(100):
-        free.after_step(Progress(0, 10, torch.tensor(0.1)))
+        free.after_step(progress(0, 10, torch.tensor(0.1)))
     assert float(free.l1) < start
+
+
+@pytest.mark.parametrize("l1_coeff", [None, 0.5])
+def test_vanilla_raises_dead_latents_and_no_others(make_cfg, l1_coeff):
+    sae = build("vanilla", make_cfg, l1_coeff=l1_coeff)
+    sae.after_step(progress(0, 10, torch.tensor(4.0), dead=[2, 5]))
+    wanted = torch.zeros(64)
+    wanted[[2, 5]] = 0.015
+    assert torch.equal(sae.b_enc.detach(), wanted)
+
+
+def test_vanilla_learns_its_encoder_faster_than_other_variants_do(make_cfg):
+    assert build("vanilla", make_cfg).lr_multipliers() == {"W_enc": 2.5}
+    assert build("topk", make_cfg).lr_multipliers() == {}
 
 
 def test_vanilla_changes_its_penalty_by_two_percent_a_step_at_most(make_cfg):
     sae = build("vanilla", make_cfg)
     # .9 k + .1 l0 = k e^(1/2): ln(l1) moves by half of the largest step
-    sae.after_step(Progress(0, 10, torch.tensor(sae.top_k * (math.exp(0.5) - 0.9) / 0.1)))
+    sae.after_step(progress(0, 10, torch.tensor(sae.top_k * (math.exp(0.5) - 0.9) / 0.1)))
     assert float(sae.l0_mean) == pytest.approx(sae.top_k * math.exp(0.5))
     assert float(sae.l1) == pytest.approx(0.05 * math.exp(0.01))
     for l0_mean, sign in ((1e9, 1), (0.0, -1)):
         sae.l0_mean.fill_(l0_mean)
         before = float(sae.l1)
-        sae.after_step(Progress(1, 10, torch.tensor(l0_mean)))
+        sae.after_step(progress(1, 10, torch.tensor(l0_mean)))
         assert float(sae.l1) == pytest.approx(before * math.exp(0.02 * sign))
     for value in (1e-6, 1e2):
         sae.l1.fill_(value)
         sae.l0_mean.fill_(1e9 * (value > 1))
-        sae.after_step(Progress(2, 10, torch.tensor(1e9 * (value > 1))))
+        sae.after_step(progress(2, 10, torch.tensor(1e9 * (value > 1))))
         assert float(sae.l1) == pytest.approx(value)
 
 

@@ -125,3 +125,18 @@ def test_training_with_dead_latents_adds_the_weighted_aux_term(make_cfg):
     metrics = trainer.step(torch.randn(32, 16))
     assert metrics.n_dead == 10 and metrics.losses["aux"] > 0
     torch.testing.assert_close(metrics.losses["loss"], metrics.losses["rec"] + metrics.losses["aux"])
+
+
+def test_vanilla_latents_that_no_loss_can_reach_come_back_to_life(make_cfg):
+    # below -4, ReLU is 0 on every text, so neither loss nor AuxK has a gradient for these latents
+    cfg = make_cfg(sae_type="vanilla")
+    sae = sae_classes["vanilla"](cfg)
+    trainer = Trainer(sae, cfg, n_train=128, n_steps=500)
+    with torch.no_grad():
+        sae.b_enc[:10] = -8.0
+    trainer.step(torch.randn(64, 16))
+    assert sae.b_enc[:10].tolist() == [-8.0] * 10
+    for _ in range(400):
+        trainer.step(torch.randn(64, 16))
+    assert (sae.b_enc[:10] > -8 + 200 * 0.015).all()
+    assert (trainer.firing_counts[:10] > 0).sum() >= 9

@@ -72,6 +72,8 @@ class Progress(NamedTuple):
     n_steps: int
     l0: Tensor
     """Scalar: mean active latents per text in the batch just seen."""
+    dead: Tensor
+    """`(n_dead,)`: latents that had not fired for `dead_after` epochs before that batch."""
 
 
 class SAE(nn.Module):

@@ -42,6 +42,8 @@ class VanillaSAE(SAE):
     """Largest change of ln(l1) in one step."""
     SMOOTHING = 0.9
     """Decay of the running mean of L0."""
+    RAISE = 0.015
+    """What a dead latent's bias gains per step, as much as an Adam step moves it by default."""
 
     l1: Tensor
     l0_mean: Tensor
@@ -70,7 +72,12 @@ class VanillaSAE(SAE):
             self.b_enc.sub_(self.sparse_start_levels(x))
 
     def after_step(self, progress: Progress) -> None:
-        """Steer the penalty towards `top_k`, unless its weight is given."""
+        """Raise dead latents until they fire: where ReLU is 0 no loss has a gradient, and AuxK cannot revive them.
+
+        Unless its weight is given, also steer the penalty towards `top_k`.
+        """
+        with torch.no_grad():
+            self.b_enc[progress.dead] += self.RAISE
         if self.options.l1_coeff is None:
             self.l0_mean.lerp_(progress.l0.to(self.l0_mean), 1 - self.SMOOTHING)
             error = (self.l0_mean.clamp_min(1e-3) / self.top_k).log().clamp(-1.0, 1.0)

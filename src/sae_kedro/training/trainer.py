@@ -164,7 +164,7 @@ class Trainer:
         l0 = fired.sum() / len(x)
         self.firing_counts += fired
         self.dead_latents.update(fired, len(x))
-        sae.after_step(Progress(self.steps_done, self.n_steps, l0))
+        sae.after_step(Progress(self.steps_done, self.n_steps, l0, dead))
         self.steps_done += 1
         terms = {name: value.detach() for name, value in losses.items()}
         return StepMetrics(terms | {"loss": loss.detach()}, fvu.detach(), l0, len(dead))
