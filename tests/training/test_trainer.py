@@ -154,16 +154,23 @@ def test_training_ends_in_the_coordinates_of_embeddings(n_train, make_cfg, spars
 
 
 @pytest.mark.parametrize(
-    ("n_steps", "encoder_tie", "pull"), [(10_000, None, 2.0), (100, None, 20.0), (99, None, 2.0), (100, 3.0, 3.0)]
+    ("n_steps", "encoder_tie", "share"),
+    [
+        (10_000, None, 0.01),  # 2 * lr
+        (200, None, 0.05),  # 8 / (200 * .8)
+        (100, None, 1 / 12),  # 8 / (100 * .8) is more than the most
+        (10, None, 1 / 12),
+        (100, 3.0, 0.015),  # 3 * lr
+    ],
 )
-def test_short_runs_are_tied_more_strongly(n_steps, encoder_tie, pull, make_cfg, monkeypatch):
-    cfg = make_cfg(encoder_tie=encoder_tie, lr=5e-3, lr_warmup=0.1, lr_decay=0.3)  # 100 steps: 100 * 5e-3 * .8 = .4
+def test_short_runs_are_tied_more_strongly(n_steps, encoder_tie, share, make_cfg, monkeypatch):
+    cfg = make_cfg(encoder_tie=encoder_tie, lr=5e-3, lr_warmup=0.1, lr_decay=0.3)
     sae, rates = sae_classes["topk"](cfg).train(), []
     monkeypatch.setattr(type(sae), "tie_encoder", lambda _, rate, matched: rates.append(rate))
     trainer = Trainer(sae, cfg, 1000, n_steps)
     trainer.steps_done = n_steps // 2 + (TIE_EVERY - 1 - n_steps // 2) % TIE_EVERY
     trainer.step(torch.randn(32, 16))
-    assert rates == [pytest.approx(TIE_EVERY * pull * 5e-3)]
+    assert rates == [pytest.approx(TIE_EVERY * share)]
 
 
 @pytest.mark.parametrize("encoder_tie", [0.0, 1e9])

@@ -41,8 +41,8 @@ LEAST_TIE = 2.0
 """Pull of encoder directions per step and learning rate, where the configuration leaves it open."""
 WHOLE_TIE = 8.0
 """The same, summed over a run, for runs too short to get as much from `LEAST_TIE` (benchmarks/RECIPE.md)."""
-FEW_STEPS = 100
-"""Below this, biases have no time to follow encoders that turn quickly: L0 falls, and vanilla learns nothing."""
+MOST_TIE = 1 / 12
+"""The most of it: two thirds of the way at a turn, or biases cannot follow within the few steps that there are."""
 
 
 class EmbeddingSource(Protocol):
@@ -261,8 +261,8 @@ def _encoder_pull(cfg: dict[str, Any], n_steps: int) -> float:
     if cfg["encoder_tie"] is not None:
         return float(cfg["encoder_tie"]) * lr
     least = LEAST_TIE * lr
-    mean_factor = max(0.25, 1 - (cfg["lr_warmup"] + cfg["lr_decay"]) / 2)
-    return max(least, WHOLE_TIE / (mean_factor * n_steps)) if n_steps >= FEW_STEPS else least
+    mean_factor: float = max(0.25, 1 - (cfg["lr_warmup"] + cfg["lr_decay"]) / 2)
+    return max(least, min(MOST_TIE, WHOLE_TIE / (mean_factor * n_steps)))
 
 
 @contextlib.contextmanager
