@@ -8,7 +8,7 @@ from kedro.config import OmegaConfigLoader
 
 from conftest import ROOT
 from sae_kedro import InputError, get_experiment_cfg, post_init_cfg, sae_classes
-from sae_kedro.config import ExperimentConfig
+from sae_kedro.keys import ExperimentConfig
 from sae_kedro.sae.registry import BUILT_IN
 
 SPECIFIED = {"sae_type", "model_name", "dataset_path", "dict_size", "top_k", "lr", "aux_penalty", "input_unit_norm"}

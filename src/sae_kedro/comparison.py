@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sae_kedro
-from sae_kedro.config import NOT_DECISIVE, ExperimentConfig, check_model, post_init_cfg
+from sae_kedro.config import post_init_cfg
 from sae_kedro.errors import InputError, nearest, shown
 from sae_kedro.evaluation.metrics import evaluate
+from sae_kedro.keys import NOT_DECISIVE, ExperimentConfig, check_model
 from sae_kedro.sae.io import load_sae, read_json, save_sae
 from sae_kedro.sae.registry import sae_classes
 from sae_kedro.training.tracking import Tracker

@@ -41,7 +41,7 @@ def list_command(as_json: bool) -> None:
 @click.argument("name")
 def describe(name: str) -> None:
     """Show a variant's formula, paper and own options."""
-    from sae_kedro.config import allowed_values
+    from sae_kedro.keys import allowed_values
     from sae_kedro.sae.registry import sae_classes
 
     try:
@@ -51,7 +51,7 @@ def describe(name: str) -> None:
     click.echo(f"{name}: {cls.summary}\n")
     click.echo(f"formula   {cls.formula}")
     click.echo(f"paper     https://arxiv.org/abs/{cls.paper}" if re.fullmatch(r"\d{4}\.\d+", cls.paper) else cls.paper)
-    click.echo(f"provider  {sae_classes.providers()[name][0]}")
+    click.echo(f"provider  {sae_classes.provider(name)}")
     click.echo(f"class     {cls.__module__}.{cls.__qualname__}")
     click.echo("\noptions   none of its own" if not cls.Options.model_fields else "\noptions")
     for key, field in cls.Options.model_fields.items():

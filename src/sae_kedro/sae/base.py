@@ -15,8 +15,8 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
-from sae_kedro.config import ExperimentConfig, check_model
 from sae_kedro.errors import InputError, shown
+from sae_kedro.keys import ExperimentConfig, check_model
 from sae_kedro.sae import ops
 from sae_kedro.sae.codes import Codes, Support
 from sae_kedro.sae.screening import Int8Product, chunk_rows

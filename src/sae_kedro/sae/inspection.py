@@ -34,13 +34,11 @@ def list_variants() -> list[Listing]:
 
 
 def _listing(name: str, offered: list[Provider]) -> Listing:
-    first = offered[0]
     names = ", ".join(provider.distribution for provider in offered)
     versions = ", ".join(provider.version for provider in offered)
     summary = ""
     try:
-        sae_classes.check_name(name)
-        sound, summary = _read(first.target)
+        sound, summary = _read(sae_classes.provider(name).target)
         if not sound:
             summary = sae_classes[name].summary
     except InputError as error:

@@ -12,6 +12,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, NamedTuple
 
 from sae_kedro.errors import InputError, nearest, shown
+from sae_kedro.keys import ExperimentConfig
 
 if TYPE_CHECKING:
     from sae_kedro.sae.base import SAE
@@ -74,8 +75,8 @@ class SAERegistry(Mapping[str, "type[SAE]"]):
             offered[name] = [Provider("this process", "", f"{cls.__module__}:{cls.__qualname__}")]
         return offered
 
-    def check_name(self, name: str) -> None:
-        """Make sure that exactly one variant has this name, without importing it.
+    def provider(self, name: str) -> Provider:
+        """Return who offers a name, without importing the variant.
 
         Raises:
             InputError: Nobody offers the name, or more than one does.
@@ -89,6 +90,7 @@ class SAERegistry(Mapping[str, "type[SAE]"]):
         if len(offered[name]) > 1:
             both = " and ".join(map(str, offered[name]))
             raise InputError(f"sae_type={name!r} is offered by {both}; uninstall all but one")
+        return offered[name][0]
 
     def usable(self) -> list[str]:
         """List the names whose class can be imported."""
@@ -109,8 +111,7 @@ class SAERegistry(Mapping[str, "type[SAE]"]):
         """
         if name in self._registered:
             return self._registered[name]
-        self.check_name(name)
-        provider = self.providers()[name][0]
+        provider = self.provider(name)
         module, _, attribute = provider.target.partition(":")
         try:
             cls = getattr(import_module(module), attribute)
@@ -140,7 +141,6 @@ def checked(name: str, cls: object, source: str) -> type[SAE]:
     Raises:
         InputError: It is something else.
     """
-    from sae_kedro.config import ExperimentConfig
     from sae_kedro.sae.base import SAE
 
     if not (isinstance(cls, type) and issubclass(cls, SAE)):

@@ -15,8 +15,8 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from sae_kedro.config import NOT_DECISIVE
 from sae_kedro.errors import InputError
+from sae_kedro.keys import NOT_DECISIVE
 
 logger = logging.getLogger(__name__)
 
