@@ -20,7 +20,7 @@ from sae_kedro import InputError, get_experiment_cfg
 from sae_kedro.activations import cache as cache_module
 from sae_kedro.activations.cache import EmbeddingCache
 from sae_kedro.activations.encoder import TextEncoder
-from sae_kedro.activations.shards import LOCK_FILE, DamagedShardError, read_shard
+from sae_kedro.activations.shards import LOCK_FILE, DamagedShardError, read_shard, write_shard
 from sae_kedro.activations.texts import open_corpus, text_hash
 
 
@@ -282,6 +282,18 @@ def damage(file, how, column=2):
         page = pq.read_metadata(file).row_group(0).column(column)
         data[page.data_page_offset + page.total_compressed_size - 5] ^= 1
     file.write_bytes({"flipped byte": data, "truncated": data[:-100], "emptied": b""}[how])
+
+
+def test_a_disk_that_damages_what_was_just_written_is_told_in_one_sentence(make_cache, encoded, rows, monkeypatch):
+    def write_and_damage(file, *rest):
+        write_shard(file, *rest)
+        damage(file, "truncated")
+
+    cache = make_cache(rows)
+    damage(encoded / "shard-00001.parquet", "truncated")
+    monkeypatch.setattr(cache_module, "write_shard", write_and_damage)
+    with pytest.raises(InputError, match=r"shard-00001.parquet was damaged, and is so again .* check the disk"):
+        cache.read(1)
 
 
 @pytest.mark.parametrize("index", [0, 1, 3], ids=["first", "middle", "last"])

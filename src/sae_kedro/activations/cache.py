@@ -216,7 +216,14 @@ class EmbeddingCache:
                 return self._sound(index, columns)  # another process was faster
             info = self.shards[index]
             self.shards[index] = self._encode_again(index, info.first_row, info.next_row)
-            return self._sound(index, columns)
+            try:
+                return self._sound(index, columns)
+            except (DamagedShardError, OSError) as error:
+                path = shard_path(self.folder, index)
+                raise InputError(
+                    f"{path} was damaged, and is so again right after it was written anew ({error}); check the disk, "
+                    "or set data_root to another one"
+                ) from error
 
     def _tell_damage(self, index: int, error: Exception | str) -> None:
         """Name a damaged shard, once."""
