@@ -104,10 +104,8 @@ def resolve_device(device: str) -> str:
     found = ["cpu"]
     if torch.cuda.is_available():
         found += ["cuda", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
-    if torch.backends.mps.is_available():
-        found.append("mps")
     if device == "auto":
-        return next((kind for kind in ("cuda", "mps") if kind in found), "cpu")
+        return "cuda" if "cuda" in found else "cpu"
     if device not in found:
         raise InputError(
             f"device={shown(device)} is not available on this machine; choose auto or one of {', '.join(found)}"

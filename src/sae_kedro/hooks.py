@@ -46,7 +46,7 @@ class CheckParameters:
         """
         if "parameters" not in pipeline.inputs():
             return
-        from sae_kedro.activations.models import embedding_size
+        from sae_kedro.activations.models import check_weights, stated_size
         from sae_kedro.activations.texts import open_corpus, open_labels
         from sae_kedro.config import post_init_cfg
         from sae_kedro.errors import InputError, shown
@@ -82,7 +82,8 @@ class CheckParameters:
             check_text_sets(cfg)
             if cfg["label_column"] is not None:
                 open_labels(cfg)
-        if (size := embedding_size(cfg["model_name"])) != cfg["act_size"]:
+        check_weights(cfg["model_name"])
+        if (size := stated_size(cfg["model_name"])) not in (None, cfg["act_size"]):
             raise InputError(
                 f"act_size={cfg['act_size']} does not match {cfg['model_name']}, whose embeddings have size {size}; "
                 "leave act_size at null"

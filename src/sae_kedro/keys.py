@@ -44,7 +44,7 @@ class ExperimentConfig(BaseModel):
         "auto",
         description="precision of the Sentence-BERT forward pass; auto: bfloat16 where the machine gains from it",
     )
-    device: str = Field("auto", min_length=1, description="auto, cpu, cuda, cuda:N or mps")
+    device: str = Field("auto", min_length=1, description="auto, cpu, cuda or cuda:N")
 
     dataset_path: str = Field(
         "python-docs", min_length=1, description="Hub dataset, local file, folder or glob, or python-docs"
@@ -83,7 +83,9 @@ class ExperimentConfig(BaseModel):
     )
     beta1: float = Field(0.5, ge=0, lt=1, description="Adam's decay of the first moment")
     beta2: float = Field(0.99, ge=0, lt=1, description="Adam's decay of the second moment")
-    max_grad_norm: float = Field(1.0, gt=0, description="gradients are clipped to this global norm")
+    max_grad_norm: float = Field(
+        1.0, gt=0, description="gradients are clipped to this common norm, unless the variant sets a rate for them"
+    )
     matmul_precision: Literal["highest", "high", "medium"] = Field(
         "highest",
         description="products in training; highest: float32, high: TF32, medium: bfloat16, where the hardware has them",

@@ -42,7 +42,7 @@ def test_rows_that_are_left_out_do_not_shift_labels(labelled):
         rows.append({"text": f"text {number}", "kind": number})
         rows.append({"text": [None, "", "  ", 7, f"NaN {number}", f"infinity {number}"][number % 6], "kind": -1})
         rows.append({"text": "the same every time", "kind": 1000 + number})
-    rows.append({"text": "no label", "kind": None})
+    rows += [{"text": f"no label {number}", "kind": kind} for number, kind in enumerate([None, "", "  "])]
     store, labels = labelled(rows, NotFiniteModel())
     found = labelled_eval_rows(store, labels)
     assert found.labels == [str(kind) for number in range(100) for kind in (number, 1000 + number)]

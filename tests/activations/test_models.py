@@ -8,11 +8,13 @@ import subprocess
 import sys
 
 import pytest
+from huggingface_hub.errors import LocalEntryNotFoundError
 
 from sae_kedro import InputError
 from sae_kedro.activations.models import (
     DEFAULT_MODEL,
     OFFICIAL_SHA256,
+    check_weights,
     embedding_size,
     locate_model,
     model_fingerprint,
@@ -107,6 +109,32 @@ def test_a_hub_that_does_not_answer_is_told_in_the_same_sentence(tmp_path):
     last_line = done.stderr.splitlines()[-1]
     assert "InputError: model_name='nobody/no-such-model' is neither a folder nor in the local Hub cache" in last_line
     assert "the Hub cannot be reached; offline, give a model's folder" in last_line
+
+
+def test_a_name_without_an_owner_is_one_of_sentence_transformers_first(monkeypatch, tmp_path):
+    asked = []
+
+    def download(name, **_):
+        asked.append(name)
+        if name.startswith("sentence-transformers/bert"):
+            raise LocalEntryNotFoundError("no such model")
+        return tmp_path
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    for name in ("all-mpnet-base-v2", "bert-base-uncased", "owner/model"):
+        assert locate_model.__wrapped__(name) == tmp_path
+    assert asked == [
+        "sentence-transformers/all-mpnet-base-v2",
+        *("sentence-transformers/bert-base-uncased", "bert-base-uncased"),
+        "owner/model",
+    ]
+
+
+def test_a_folder_without_weights_is_refused(model_copy):
+    check_weights(str(model_copy))
+    (model_copy / "model.safetensors").unlink()
+    with pytest.raises(InputError, match=f"model_name='{model_copy}' has no weights in {model_copy}; from the Hub"):
+        check_weights(str(model_copy))
 
 
 @pytest.mark.parametrize("name", ["./no-such-folder", "a/b/c", "white space"])

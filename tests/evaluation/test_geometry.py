@@ -69,14 +69,22 @@ def test_pairs_are_fixed_and_never_of_a_text_with_itself():
 def test_geometry_counts_copies_once_and_names_both_spaces():
     metrics = geometry(Representations(BEFORE, AFTER, sparse.csr_array(BEFORE)))
     assert metrics["similarity_kept_reconstruction"] == pytest.approx(1 - 6 * 32 / 210)
-    assert metrics["similarity_kept_codes"] == pytest.approx(1) and metrics["neighbours_kept_codes"] == 1
-    assert metrics["neighbours_kept_codes_ci95"] == [1, 1]
+    assert metrics["similarity_kept_codes"] == pytest.approx(1)
     before, after = np.random.default_rng(0).normal(size=(2, 15, 4)).astype(np.float32)
     once = geometry(Representations(before, after, sparse.csr_array(before)))
     twice = [np.repeat(x, 2, axis=0) for x in (before, after)]
     assert once["neighbours_kept_reconstruction"] < 1
+    assert once["neighbours_kept_codes"] == 1 and once["neighbours_kept_codes_ci95"] == [1, 1]
     assert geometry(Representations(*twice, sparse.csr_array(twice[0]))) == once
     assert geometry(Representations(BEFORE[:2], AFTER[:2], sparse.csr_array(BEFORE[:2]))) == {}
+
+
+@pytest.mark.parametrize(("n", "told"), [(11, False), (12, True)])
+def test_neighbours_that_nobody_could_miss_are_not_counted(n, told):
+    x = np.random.default_rng(0).normal(size=(n, 4)).astype(np.float32)
+    metrics = geometry(Representations(x, x, sparse.csr_array(x)))
+    assert ("neighbours_kept_codes" in metrics) == ("neighbours_kept_reconstruction_ci95" in metrics) == told
+    assert metrics["similarity_kept_codes"] == pytest.approx(1)
 
 
 def test_a_space_in_which_all_are_alike_has_no_rank_correlation():

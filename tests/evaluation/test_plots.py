@@ -49,6 +49,7 @@ def test_pareto_has_one_line_per_variant_and_larger_markers_for_dead_latents():
 
 
 def test_report_opens_without_a_network_and_shows_the_numbers(evaluation):
+    assert "<td>a &lt; b</td>" in plots.report_html(evaluation.metrics | {"name": "a < b"}, [])
     page = plots.report_html(evaluation.metrics, [plots.l0_histogram(evaluation), plots.fvu_by_k(evaluation)])
     assert "<td>0.25</td>" in page and "<td>4,000</td>" in page
     assert page.count("Plotly.newPlot") >= 2 and 'src="http' not in page

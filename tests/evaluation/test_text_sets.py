@@ -85,7 +85,13 @@ def test_a_beir_folder_is_read(beir):
         ("corpus.jsonl", None, "it has no corpus.jsonl; did you mean 'corpus2.jsonl'?"),
         ("qrels.tsv", None, "it has no qrels.tsv"),
         ("queries.jsonl", '{"id": 1}\n', "queries.jsonl, line 1 is not a JSON object with _id and text"),
-        ("qrels.tsv", "a\tb\tc\nq1 1 2\n", "qrels.tsv, line 2 must hold a query id, a document id and a score"),
+        ("qrels.tsv", "a\tb\tc\nq1 1 2\n", "qrels.tsv, line 2 must hold a query id, a document id and a whole score"),
+        (
+            "qrels.tsv",
+            "a\tb\tc\nq1\t1\t0.5\n",
+            "qrels.tsv, line 2 must hold a query id, a document id and a whole score",
+        ),
+        ("qrels.tsv", "q1\t1\tinf\n", "qrels.tsv, line 1 must hold a query id, a document id and a whole score"),
         ("qrels.tsv", "a\tb\tc\nq9\t1\t1\n", "no query has a relevant document; check the ids in qrels.tsv"),
     ],
 )

@@ -12,6 +12,8 @@ import pandas as pd
 import plotly.io
 import pytest
 from kedro.framework.project import pipelines
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.models import StaticEmbedding
 
 from conftest import ROOT
 from running import copy_project, files_in, run_command, run_session
@@ -170,6 +172,26 @@ def test_evaluate_measures_the_saved_sae_on_another_corpus(runs, docs, tmp_path)
     assert metrics["fvu"] != trained["fvu"]
     assert metrics["name"] == trained["name"]
     assert files_in(runs.root / "06_models") == models
+
+
+def test_evaluate_tells_that_texts_were_trained_on(runs, corpus_file, caplog):
+    given = {"data_root": runs.root, "dataset_path": corpus_file, "sae_type": "vanilla"}
+    file, splits = runs.root / "08_reporting" / "vanilla" / "metrics.json", []
+    for part in ({}, {"eval_fraction": 1.0}):
+        run_session("evaluate", **given, **part)
+        splits.append(json.loads(file.read_text())["split"])
+        assert ("This SAE was trained on some of these texts" in caplog.text) == bool(part)
+    assert splits == ["held_out", "partly trained on"]
+
+
+def test_a_model_that_does_not_state_its_size_runs_with_act_size(minilm, corpus_file, tmp_path):
+    tokenizer = minilm.tokenizer.backend_tokenizer
+    SentenceTransformer(modules=[StaticEmbedding(tokenizer, embedding_dim=24)]).save(str(tmp_path / "static"))
+    given = {"data_root": tmp_path / "data", "dataset_path": corpus_file, "model_name": tmp_path / "static"}
+    result = run_command("--env=test", "--pipelines=train", **given)
+    assert result.exit_code == 1 and "does not say its embedding size; set act_size" in result.output
+    run_session("train", **given, act_size=24)
+    assert load_sae(tmp_path / "data" / "06_models" / "topk").act_size == 24
 
 
 def test_evaluate_without_a_trained_sae_says_how_to_get_one(corpus_file, tmp_path):

@@ -331,6 +331,13 @@ def test_vanilla_learns_its_encoder_faster_than_other_variants_do(make_cfg):
     assert build("topk", make_cfg).lr_multipliers() == {}
 
 
+def test_vanilla_says_that_a_given_penalty_leaves_nothing_to_top_k(make_cfg, caplog):
+    build("vanilla", make_cfg).prepare(torch.randn(20, 16))
+    assert caplog.text == ""
+    build("vanilla", make_cfg, l1_coeff=0.5).prepare(torch.randn(20, 16))
+    assert "l1_coeff=0.5 is set, so L0 follows from it and not from top_k=4" in caplog.text
+
+
 def test_vanilla_changes_its_penalty_by_two_percent_a_step_at_most(make_cfg):
     sae = build("vanilla", make_cfg)
     # .9 k + .1 l0 = k e^(1/2): ln(l1) moves by half of the largest step
@@ -362,7 +369,37 @@ def test_start_levels_are_exceeded_by_the_share_asked_for_rounded(make_cfg):
     sae, x = build("topk", make_cfg), torch.randn(107, 16)  # 107 * 4 / 64 = 6.7
     levels = sae.sparse_start_levels(x)
     pre_acts = x @ sae.W_enc
-    assert ((pre_acts >= levels - 1e-6).sum(dim=0) == 7).all()
+    assert ((pre_acts > levels).sum(dim=0) == 7).all()
+
+
+def test_start_levels_of_a_few_rows_let_the_strongest_fire(make_cfg):
+    sae, x = build("topk", make_cfg), torch.randn(5, 16)  # 5 * 4 / 64 rounds to none
+    assert ((x @ sae.W_enc > sae.sparse_start_levels(x)).sum(dim=0) == 1).all()
+
+
+@pytest.mark.parametrize("sae_type", VARIANTS)
+def test_numpy_arrays_of_any_precision_are_encoded(sae_type, make_cfg, sparse_data):
+    sae, x = trained(sae_type, make_cfg, sparse_data), sparse_data(20)
+    for array in (x.numpy(), x.double().numpy()):
+        torch.testing.assert_close(sae.encode(array), sae.encode(x))
+
+
+@pytest.mark.parametrize("sae_type", ["vanilla", "jumprelu"])
+def test_two_passes_may_come_before_one_backward(sae_type, make_cfg):
+    # with 40 of 64 latents active on average, pre-activations stay dense
+    x, y = torch.randn(2, 20, 16)
+    gradients = []
+    for at_once in (True, False):
+        sae = build(sae_type, make_cfg, top_k=40).train()
+        sae.prepare(x)
+        first = sae.run(x)
+        assert first.codes.support.is_dense and first.pre_values is not None
+        kept, other = first.pre_values.clone(), sae.run(y) if at_once else None
+        assert torch.equal(first.pre_values, kept)
+        first.x_hat.square().sum().backward()
+        (other or sae.run(y)).x_hat.square().sum().backward()
+        gradients.append(sae.W_enc.grad)
+    torch.testing.assert_close(*gradients)
 
 
 def test_an_entry_at_the_threshold_is_not_active(make_cfg):

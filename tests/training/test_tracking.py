@@ -8,11 +8,13 @@ import struct
 from pathlib import Path
 
 import pytest
+import torch
 import wandb
 from wandb_server import WandbServer
 
 from conftest import TensorStore
 from sae_kedro import sae_classes, train
+from sae_kedro.training.step_log import StepLog, StepMetrics
 from sae_kedro.training.tracking import Tracker, wandb_mode
 
 
@@ -68,6 +70,23 @@ def test_history_jsonl_is_written_row_by_row(make_cfg, tmp_path):
     assert [json.loads(line) for line in lines] == tracker.history
     tracker.close()
     assert not (tmp_path / "wandb").exists()
+
+
+def test_a_run_that_is_refused_before_its_first_row_leaves_the_last_history_alone(make_cfg, tmp_path):
+    (tmp_path / "history.jsonl").write_text("the last run's")
+    Tracker(make_cfg(), tmp_path).close()
+    assert (tmp_path / "history.jsonl").read_text() == "the last run's"
+
+
+def test_samples_per_second_are_those_that_were_seen(make_cfg, monkeypatch):
+    clock = iter([10.0, 12.0, 12.0])
+    monkeypatch.setattr("sae_kedro.training.step_log.time.perf_counter", lambda: next(clock))
+    log = StepLog(Tracker(make_cfg()))
+    scalar = torch.tensor(1.0)
+    for n_texts in (5, 3):
+        log.add(StepMetrics({"loss": scalar}, scalar, scalar, 0), n_texts)
+    log.write(step=2, epoch=0, lr=0.1)
+    assert log.tracker.history[0]["samples_per_second"] == 4
 
 
 def test_names_do_not_lead_out_of_the_folder(make_cfg, tmp_path):

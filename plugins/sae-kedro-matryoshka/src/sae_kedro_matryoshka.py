@@ -59,7 +59,6 @@ class MatryoshkaSAE(BatchTopKSAE):
         """Return the SAE made of the first `size` latents alone; its codes are the first `size` codes of this one."""
         cfg: dict[str, Any] = self.cfg | {"dict_size": size, "prefixes": [1.0]}
         part = MatryoshkaSAE(cfg)
-        shared = {name: tensor for name, tensor in self.state_dict().items() if self.dict_size not in tensor.shape}
         cut = {"W_enc": self.W_enc[:, :size], "b_enc": self.b_enc[:size], "W_dec": self.W_dec[:size]}
-        part.load_state_dict(shared | cut | {"density": self.density[:size]})
-        return part.train(self.training)
+        part.load_state_dict(self.state_dict() | cut | {"density": self.density[:size]})
+        return part.to(self.W_dec).train(self.training)

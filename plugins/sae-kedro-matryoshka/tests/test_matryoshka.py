@@ -27,12 +27,13 @@ def test_prefix_losses_are_averaged_once():
     torch.testing.assert_close(sae.losses(out)["rec"], torch.tensor(0.3125))
 
 
-def test_a_prefix_is_an_sae_of_its_own_with_the_same_first_codes():
-    sae = build(act_size=8, dict_size=32).eval()
+@pytest.mark.parametrize(("dict_size", "size"), [(32, 8), (8, 4)])
+def test_a_prefix_is_an_sae_of_its_own_with_the_same_first_codes(dict_size, size):
+    sae = build(act_size=8, dict_size=dict_size).eval()
     x = torch.randn(100, 8)
     sae.calibrate(x)
-    part = sae.prefix(8)
-    torch.testing.assert_close(part.encode(x), sae.encode(x)[:, :8])
+    part = sae.prefix(size)
+    torch.testing.assert_close(part.encode(x), sae.encode(x)[:, :size])
     assert part(x).x_hat.shape == x.shape
 
 

@@ -28,7 +28,7 @@ class LabelledRows(NamedTuple):
 
 
 def labelled_eval_rows(store: ActivationsStoreSBERT, labels: Corpus, most: int = MOST_LABELLED) -> LabelledRows:
-    """Put a label beside every held-out row of the cache; rows whose label is null are left out.
+    """Put a label beside every held-out row of the cache; rows whose label is null or blank are left out.
 
     The cache lacks the rows of the corpus that are no text or have no finite embedding. So texts and labels are read
     side by side, and a row counts only when its text has the hash that comes next in the cache.
@@ -53,7 +53,8 @@ def labelled_eval_rows(store: ActivationsStoreSBERT, labels: Corpus, most: int =
         if share is None:
             share = most / max(1.0, held_out.mean() * cache.n_texts)
         drawn = (shard.hashes % 2**32) < share * 2.0**32  # the low half of the hash: the high one made the split
-        chosen = held_out & drawn & np.array([label is not None for label in found], dtype=bool)
+        labelled = [label is not None and bool(str(label).strip()) for label in found]  # CSV has no null
+        chosen = held_out & drawn & np.array(labelled, dtype=bool)
         vectors.append(shard.vectors[torch.from_numpy(chosen)])
         hashes.append(shard.hashes[chosen])
         kept += [str(label) for label, keep in zip(found, chosen.tolist(), strict=True) if keep]

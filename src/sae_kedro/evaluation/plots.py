@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
@@ -93,13 +94,15 @@ def pareto(comparison: pd.DataFrame) -> go.Figure:
 
 def report_html(metrics: dict[str, Any], figures: list[go.Figure]) -> str:
     """Put a table of metrics and all figures on one page that opens without a network."""
-    rows = "".join(f"<tr><th>{name}</th><td>{value}</td></tr>" for name, value in shown_metrics(metrics).items())
+    rows = "".join(
+        f"<tr><th>{name}</th><td>{escape(value)}</td></tr>" for name, value in shown_metrics(metrics).items()
+    )
     plots = [figure.to_html(full_html=False, include_plotlyjs=index == 0) for index, figure in enumerate(figures)]
     return (
         "<!doctype html><html lang='en'><meta charset='utf-8'><title>SAE report</title><style>"
         f"body{{font:15px/1.5 system-ui,sans-serif;color:{_INK};max-width:960px;margin:2em auto}}"
         "table{border-collapse:collapse}th,td{text-align:left;padding:.15em 1.2em .15em 0;font-weight:normal}"
-        f"td{{font-variant-numeric:tabular-nums}}</style><h1>{metrics['sae_type']}</h1><table>{rows}</table>"
+        f"td{{font-variant-numeric:tabular-nums}}</style><h1>{escape(metrics['sae_type'])}</h1><table>{rows}</table>"
         + "".join(plots)
         + "</html>"
     )

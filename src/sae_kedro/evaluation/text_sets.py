@@ -119,9 +119,11 @@ def _relevance(file: Path) -> dict[str, dict[str, int]]:
             if not row:
                 continue
             score = _number(row[-1]) if len(row) == 3 else math.nan
-            if math.isnan(score) and number > 1:  # the first line holds the names of the columns
+            if math.isnan(score) and number == 1:  # the names of the columns
+                continue
+            if not score.is_integer():
                 raise InputError(
-                    f"retrieval_path: {file}, line {number} must hold a query id, a document id and a score, "
+                    f"retrieval_path: {file}, line {number} must hold a query id, a document id and a whole score, "
                     f"with tabs between them; it is {row!r}"
                 )
             if score > 0:

@@ -274,7 +274,7 @@ class SAE(nn.Module):
         Raises:
             InputError: The embeddings have another shape.
         """
-        x = torch.as_tensor(x)
+        x = torch.as_tensor(x).to(self.W_dec)
         if x.ndim != 2 or x.shape[1] != self.act_size:
             raise InputError(f"embeddings must have the shape (n, {self.act_size}); these have {tuple(x.shape)}")
         rows, stats = self._standardise(x) if self.input_unit_norm else (x, None)
@@ -343,10 +343,14 @@ class SAE(nn.Module):
 
     @torch.no_grad()
     def sparse_start_levels(self, x: Tensor) -> Tensor:
-        """Return the levels `(dict_size,)` that each latent's pre-activation exceeds on `top_k / dict_size` of rows."""
+        """Return the levels `(dict_size,)` that each latent's pre-activation exceeds on `top_k / dict_size` of rows.
+
+        A level is the middle between the last value above and the first below, so that `>` finds all of the share.
+        """
         n_above = max(1, round(len(x) * self.top_k / self.dict_size))
+        n_looked_at = min(n_above + 1, len(x))
         levels = [
-            self.latent_pre_acts(x, latents).t().contiguous().topk(n_above, dim=1).values[:, -1]
+            self.latent_pre_acts(x, latents).t().contiguous().topk(n_looked_at, dim=1).values[:, n_above - 1 :].mean(1)
             for latents in torch.arange(self.dict_size, device=x.device).split(256)
         ]
         return torch.cat(levels)
@@ -359,7 +363,8 @@ class SAE(nn.Module):
     def _selected(self, x: Tensor) -> tuple[Support, Tensor]:
         pre_acts = self._linear(x)
         support = self.select(pre_acts)
-        return support, support.gather(pre_acts)
+        values = support.gather(pre_acts)
+        return support, values.clone() if values is pre_acts else values  # the next pass overwrites `pre_acts`
 
     @torch.no_grad()
     def _screened(self, x: Tensor) -> tuple[Support, Tensor] | None:

@@ -16,7 +16,7 @@ class BatchTopKSAE(SAE):
     """Keeps the `top_k * n` largest positive pre-activations of a training batch (Bussmann et al., arXiv 2412.06410).
 
     At inference a text's codes must not depend on its batch: entries above one threshold are kept, calibrated so
-    that training texts have `top_k` active latents on average.
+    that texts it was not trained on have `top_k` active latents on average.
     """
 
     summary = "top_k latents per text on average, by one calibrated threshold"

@@ -97,9 +97,6 @@ class Support:
     def from_indices(cls, indices: Tensor, dict_size: int) -> Support:
         """A support of `k` latents per text, from indices `(n, k)` without repetition in a row."""
         n, k = indices.shape
-        if indices.device.type == "mps":  # stock sparse products are missing there
-            mask = torch.zeros(n, dict_size, dtype=torch.bool, device=indices.device)
-            return cls((n, dict_size), mask=mask.scatter_(1, indices, True))
         return cls((n, dict_size), torch.arange(0, n * k + 1, k, device=indices.device), indices.reshape(-1))
 
     @classmethod
@@ -110,7 +107,7 @@ class Support:
         """
         sample = spread_rows(mask)
         limit = DENSE_ABOVE if dense_above is None else dense_above
-        if mask.device.type == "mps" or int(sample.count_nonzero()) > limit * sample.numel():
+        if int(sample.count_nonzero()) > limit * sample.numel():
             return cls((mask.shape[0], mask.shape[1]), mask=mask)
         return cls.from_positions(true_positions(mask), (mask.shape[0], mask.shape[1]))
 

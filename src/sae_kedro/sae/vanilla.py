@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from typing import Any
 
@@ -68,6 +69,10 @@ class VanillaSAE(SAE):
 
     def prepare(self, x: Tensor) -> None:
         """Start every latent at density `top_k / dict_size`."""
+        if self.options.l1_coeff is not None:
+            logging.getLogger(__name__).warning(
+                "l1_coeff=%g is set, so L0 follows from it and not from top_k=%d", self.options.l1_coeff, self.top_k
+            )
         with torch.no_grad():
             self.b_enc.sub_(self.sparse_start_levels(x))
 

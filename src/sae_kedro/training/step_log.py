@@ -31,23 +31,23 @@ class StepLog:
     def __init__(self, tracker: Tracker) -> None:
         self.tracker = tracker
         self.window: list[StepMetrics] = []
-        self._start, self._n_timed = time.perf_counter(), 0
+        self._start, self._n_texts = time.perf_counter(), 0
 
-    def add(self, metrics: StepMetrics) -> None:
-        """Take in a step."""
+    def add(self, metrics: StepMetrics, n_texts: int) -> None:
+        """Take in a step on a batch of `n_texts`."""
         self.window.append(metrics)
-        self._n_timed += 1
+        self._n_texts += n_texts
 
-    def write(self, step: int, epoch: int, lr: float, batch_size: int) -> str:
+    def write(self, step: int, epoch: int, lr: float) -> str:
         """Write a row to the tracker, and return it as a line for people."""
         window, seconds = self.window, time.perf_counter() - self._start
         names = sorted({name for metrics in window for name in metrics.losses})
         row = {name: sum(float(m.losses.get(name, 0.0)) for m in window) / len(window) for name in names}
         row["fvu"] = sum(float(metrics.fvu) for metrics in window) / len(window)
         row["l0"] = sum(float(metrics.l0) for metrics in window) / len(window)
-        row |= {"dead": window[-1].n_dead, "samples_per_second": self._n_timed * batch_size / seconds}
+        row |= {"dead": window[-1].n_dead, "samples_per_second": self._n_texts / seconds}
         self.tracker.log({"step": step, "epoch": epoch, "lr": lr} | row)
-        self.window, self._start, self._n_timed = [], time.perf_counter(), 0
+        self.window, self._start, self._n_texts = [], time.perf_counter(), 0
         return (
             f"loss {row['loss']:.4f}, FVU {row['fvu']:.4f}, L0 {row['l0']:.1f}, dead {row['dead']:.0f}, "
             f"{row['samples_per_second']:,.0f} samples/s"

@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 from urllib.parse import urlparse
 
 logger = logging.getLogger(__name__)
@@ -36,17 +36,19 @@ class Tracker:
 
     def __init__(self, cfg: dict[str, Any], folder: Path | None = None) -> None:
         self.history: list[Row] = []
-        self._file = None
+        self._folder = folder
+        self._file: TextIO | None = None
         self._wandb: _WandbRun | None = None
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
-            self._file = (folder / "history.jsonl").open("w", encoding="utf-8")
             mode = wandb_mode(cfg["wandb_mode"])
             self._wandb = None if mode == "disabled" else _WandbRun(cfg, folder, mode)
 
     def log(self, row: Row) -> None:
         """Record the metrics of one step; `row` has a key `step`."""
         self.history.append(row)
+        if self._folder is not None and self._file is None:  # not before, or a run that is refused empties the last's
+            self._file = (self._folder / "history.jsonl").open("w", encoding="utf-8")
         if self._file is not None:
             self._file.write(json.dumps(row) + "\n")
             self._file.flush()
@@ -64,7 +66,7 @@ class Tracker:
         """Finish the run; more rows are an error afterwards."""
         if self._file is not None:
             self._file.close()
-            self._file = None
+            self._folder = self._file = None
         if self._wandb is not None:
             self._wandb.finish(exit_code)
             self._wandb = None

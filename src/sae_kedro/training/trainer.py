@@ -227,7 +227,7 @@ def train(
         for epoch, batch in _remaining(store, trainer.steps_done, steps_per_epoch):
             if trainer.steps_done % steps_per_epoch == 0:
                 trainer.firing_counts.zero_()
-            log.add(trainer.step(batch))
+            log.add(trainer.step(batch), len(batch))
             bar.update()
             step, received = trainer.steps_done, interrupts.received
             logs = step % cfg["log_every"] == 0 or step == n_steps
@@ -235,7 +235,7 @@ def train(
             if logs or keeps:
                 _check_finite(log.window, trainer, cfg, checkpoints)
             if logs:
-                bar.set_postfix_str(log.write(step, epoch, trainer.lr, store.batch_size))
+                bar.set_postfix_str(log.write(step, epoch, trainer.lr))
             if keeps:
                 notes = {"log": log.state(), "seconds": time.perf_counter() - start}
                 checkpoints.save(step, Checkpoint(trainer.state(), notes))
@@ -251,7 +251,7 @@ def train(
     if tracker.history and tracker.history[-1]["fvu"] >= 1:
         logger.warning("This SAE reconstructs no better than the mean does; %s", _likely_cause(cfg))
     seconds = round(time.perf_counter() - start, 3)
-    sae.cfg["training"] = {"n_texts": n_train, "n_steps": n_steps, "seconds": seconds}
+    sae.cfg["training"] = {"n_texts": n_train, "n_steps": n_steps, "seconds": seconds, "data": store.data_key}
     return sae
 
 

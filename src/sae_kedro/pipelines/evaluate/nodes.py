@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -12,12 +13,22 @@ if TYPE_CHECKING:
     from sae_kedro.evaluation.metrics import Evaluation
     from sae_kedro.sae.base import SAE
 
+logger = logging.getLogger(__name__)
+
 
 def evaluate_sae(sae: SAE, activations_store: ActivationsStoreSBERT) -> Evaluation:
-    """Measure reconstruction and sparsity on held-out texts."""
+    """Measure reconstruction and sparsity on held-out texts; where some were trained on, say so."""
     from sae_kedro.evaluation.metrics import evaluate
 
-    return evaluate(sae.to(activations_store.device), activations_store)
+    evaluation = evaluate(sae.to(activations_store.device), activations_store)
+    same_data = sae.cfg.get("training", {}).get("data") == activations_store.data_key
+    if same_data and activations_store.eval_fraction > sae.cfg["eval_fraction"]:
+        evaluation.metrics["split"] = "partly trained on"
+        logger.warning(
+            "This SAE was trained on some of these texts, so its metrics flatter it: eval_fraction was %g in training",
+            sae.cfg["eval_fraction"],
+        )
+    return evaluation
 
 
 def run_downstream(cfg: dict[str, Any], sae: SAE, activations_store: ActivationsStoreSBERT) -> dict[str, Any]:
