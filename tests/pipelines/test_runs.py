@@ -13,7 +13,7 @@ import plotly.io
 import pytest
 from kedro.framework.project import pipelines
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.models import StaticEmbedding
+from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 
 from conftest import ROOT
 from running import copy_project, files_in, run_command, run_session
