@@ -50,6 +50,7 @@ class CheckParameters:
         from sae_kedro.activations.texts import open_corpus, open_labels
         from sae_kedro.config import post_init_cfg
         from sae_kedro.errors import InputError, shown
+        from sae_kedro.evaluation.stability import load_other_seed
         from sae_kedro.evaluation.text_sets import check_text_sets
         from sae_kedro.memory import check_training_memory
         from sae_kedro.training.checkpoint import check_resumable
@@ -82,6 +83,8 @@ class CheckParameters:
             check_text_sets(cfg)
             if cfg["label_column"] is not None:
                 open_labels(cfg)
+            if cfg["stability_path"] is not None:
+                load_other_seed(cfg)
         check_weights(cfg["model_name"])
         if (size := stated_size(cfg["model_name"])) not in (None, cfg["act_size"]):
             raise InputError(
@@ -115,7 +118,7 @@ def _check_comparison(parameters: dict[str, Any], given: dict[str, Any]) -> dict
     for key in ("sae_type", "top_k"):
         if key in given:
             raise InputError(f"compare does not read {key}; set {key}s={given[key]}")
-    for key in ("label_column", "sts_path", "retrieval_path"):
+    for key in ("label_column", "sts_path", "retrieval_path", "stability_path"):
         if parameters.get(key) is not None:
             logger.warning("compare does not read %s=%r; it is for the evaluation of one SAE", key, parameters[key])
     return comparison_cfgs(parameters)[0]

@@ -109,6 +109,11 @@ class ExperimentConfig(BaseModel):
     retrieval_path: str | None = Field(
         None, min_length=1, description="folder with queries.jsonl, corpus.jsonl, qrels.tsv, as BEIR; null: none"
     )
+    stability_path: str | None = Field(
+        None,
+        min_length=1,
+        description="folder of an SAE trained with another seed, to count shared features; null: none",
+    )
 
     checkpoint_every: int | None = Field(
         None, ge=1, description="steps between checkpoints; null: none but the one that an interrupted run leaves"
@@ -146,7 +151,7 @@ class ExperimentConfig(BaseModel):
 NOT_DECISIVE = {
     *("sae_types", "top_ks", "name", "data_root", "model_batch_size"),
     *("checkpoint_every", "resume", "log_every", "wandb_project", "wandb_mode"),
-    *("bad_lines", "label_column", "sts_path", "retrieval_path"),
+    *("bad_lines", "label_column", "sts_path", "retrieval_path", "stability_path"),
 }
 """Keys that the weights of a trained SAE do not depend on, or only by the embeddings."""
 

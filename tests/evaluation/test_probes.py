@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from scipy import sparse
+from scipy import optimize, sparse, special
 
 from sae_kedro import InputError
 from sae_kedro.evaluation.probes import probe, telling_columns
@@ -91,3 +91,41 @@ def test_labels_may_be_text_and_unseen_ones_count_as_wrong(data):
 def test_nothing_to_learn_is_said(data, train_y, test_y, sentence):
     with pytest.raises(InputError, match=sentence):
         probe(data[0], train_y, data[2], test_y)
+
+
+def test_probes_of_many_rare_classes_are_those_of_the_optimum():
+    """Gradients of rare classes are small from the start: at a tolerance of 1e-3 fits end early, and answers differ."""
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(80, 40))
+    y = rng.integers(80, size=3000)
+    x = centres[y] + 1.3 * rng.normal(size=(3000, 40))
+    x /= np.sqrt((x[:2000] ** 2).sum(axis=1).mean())
+    result = probe(x[:2000], y[:2000], x[2000:], y[2000:], penalties=(10.0,))
+    onehot = np.eye(80)[y[:2000]]
+
+    def answers(columns, targets, penalty):
+        """Minimise penalty * sum of log losses + |w|^2 / 2, intercepts free, to the last digit."""
+        z, test_z = (np.hstack([part[:, columns], np.ones((len(part), 1))]) for part in (x[:2000], x[2000:]))
+        width, n_out = z.shape[1], targets.shape[1]
+
+        def loss(flat):
+            w = flat.reshape(width, n_out)
+            scores = z @ w
+            if n_out > 1:
+                log_p = scores - special.logsumexp(scores, axis=1, keepdims=True)
+                value, error = -(targets * log_p).sum(), np.exp(log_p) - targets
+            else:
+                value = -special.log_expit((2 * targets - 1) * scores).sum()
+                error = special.expit(scores) - targets
+            free = np.vstack([w[:-1], np.zeros((1, n_out))])
+            return penalty * value + (free**2).sum() / 2, (penalty * z.T @ error + free).ravel()
+
+        found = optimize.minimize(loss, np.zeros(width * n_out), jac=True, method="L-BFGS-B", tol=1e-13)
+        return test_z @ found.x.reshape(width, n_out)
+
+    linear = answers(slice(None), onehot, 10.0).argmax(axis=1)
+    columns = telling_columns(x[:2000], y[:2000], 5)
+    sparse_odds = np.hstack([answers(columns[name], onehot[:, [int(name)]], 1000.0) for name in columns])
+    few = np.array([int(name) for name in columns])[sparse_odds.argmax(axis=1)]
+    assert abs((linear == y[2000:]).mean() - result.accuracy) <= 0.003
+    assert (result.k_sparse_correct[5] != (few == y[2000:])).mean() <= 0.002

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from scipy import stats
 
 from running import files_in, run_command, run_session
 from sae_kedro import load_sae
+from sae_kedro.evaluation.stability import feature_stability
 
 SPACES = ("original", "reconstruction", "codes")
 
@@ -101,6 +103,27 @@ def test_texts_of_sets_are_encoded_once(root, files):
     assert load_sae(root / "06_models" / "topk").cfg["label_column"] == "kind"
 
 
+def test_features_are_looked_for_in_another_seed(root, tmp_path, caplog):
+    run_session("compare", data_root=root, sae_types="topk", top_ks=8, seed=1, num_examples=400, eval_fraction=0.5)
+    (other,) = (root / "06_models" / "compare").iterdir()
+    run_session("evaluate", data_root=root, eval_fraction=0.5, num_examples=400, stability_path=other)
+    metrics = json.loads((root / "08_reporting" / "topk" / "metrics.json").read_text())
+    a, b = load_sae(root / "06_models" / "topk"), load_sae(other)
+    assert metrics["feature_stability"] == feature_stability(a.W_dec, b.W_dec) < 1
+    assert "flatters" not in caplog.text
+    run_session("evaluate", data_root=root, num_examples=400, stability_path=root / "06_models" / "topk")
+    metrics = json.loads((root / "08_reporting" / "topk" / "metrics.json").read_text())
+    assert metrics["feature_stability"] == 1 and "Both SAEs have seed=0, so feature_stability flatters" in caplog.text
+
+    cfg = json.loads((other / "cfg.json").read_text()) | {"model_name": "another"}
+    (tmp_path / "cfg.json").write_text(json.dumps({key: value for key, value in cfg.items() if key != "sha256"}))
+    shutil.copy(other / "sae_weights.safetensors", tmp_path)
+    result = run_command("--pipelines=evaluate", "--env=test", data_root=root, stability_path=tmp_path)
+    assert result.exit_code == 1 and result.output.startswith(
+        f"Error: stability_path='{tmp_path}' holds an SAE of model_n"
+    )
+
+
 def test_a_label_for_every_text_is_no_class(root, files, tmp_path, caplog):
     unlike = tmp_path / "docs.csv"
     with files["dataset_path"].open() as lines, unlike.open("w", newline="") as handle:
@@ -120,6 +143,7 @@ def test_a_label_for_every_text_is_no_class(root, files, tmp_path, caplog):
         ("label_column", "kinds", "label_column='kinds' is not in {docs}, whose columns are text, kind; did you mean"),
         ("sts_path", "nowhere.csv", "sts_path='nowhere.csv' does not exist"),
         ("sts_path", "pyproject.toml", "sts_path='pyproject.toml' is not a .jsonl or .csv file, plain or with .gz"),
+        ("stability_path", "src", "stability_path='src' cannot be used: src is not a saved SAE: it has no cfg.json"),
         ("retrieval_path", "src", "retrieval_path='src' must be a folder with queries.jsonl, corpus.jsonl and qrels"),
     ],
 )

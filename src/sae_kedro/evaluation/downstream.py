@@ -1,4 +1,7 @@
-"""What users do with embeddings, done with embeddings, reconstructions and codes: classify, compare, retrieve."""
+"""What users do with embeddings, done with embeddings, reconstructions and codes: classify, compare, retrieve.
+
+And whether the features that they would look at are found again with another seed.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ from sae_kedro.evaluation.geometry import spearman
 from sae_kedro.evaluation.metrics import without_nan
 from sae_kedro.evaluation.report import SPACES
 from sae_kedro.evaluation.representations import cosines, represent
+from sae_kedro.evaluation.stability import feature_stability, load_other_seed
 from sae_kedro.evaluation.text_sets import RetrievalSet, SentencePairs, read_pairs, read_retrieval
 from sae_kedro.sae.base import SAE
 
@@ -32,7 +36,8 @@ def downstream(sae: SAE, store: ActivationsStoreSBERT, cfg: dict[str, Any]) -> d
     Args:
         sae: A trained SAE.
         store: Serves held-out rows, and encodes the texts of other sets.
-        cfg: Reads `label_column`, `sts_path` and `retrieval_path`; a task whose key is null is left out.
+        cfg: Reads `label_column`, `sts_path`, `retrieval_path` and `stability_path`; a task whose key is null is left
+            out.
 
     Returns:
         Metrics by name, with `_ci95` for intervals.
@@ -49,6 +54,13 @@ def downstream(sae: SAE, store: ActivationsStoreSBERT, cfg: dict[str, Any]) -> d
         found = read_retrieval(cfg["retrieval_path"])
         texts = embed_texts("retrieval", [*found.queries.values(), *found.documents.values()], cfg, encoder)
         metrics |= retrieval(sae, texts, found)
+    if cfg["stability_path"] is not None:
+        other = load_other_seed(cfg)
+        if sae.cfg.get("seed") == other.cfg.get("seed"):
+            logger.warning(
+                "Both SAEs have seed=%s, so feature_stability flatters: they began alike", sae.cfg.get("seed")
+            )
+        metrics["feature_stability"] = feature_stability(sae.W_dec.cpu(), other.W_dec)
     return metrics
 
 

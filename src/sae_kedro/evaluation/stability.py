@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from sae_kedro.errors import InputError, shown
+from sae_kedro.sae.base import SAE
+from sae_kedro.sae.io import load_sae
 
 
 @torch.no_grad()
@@ -24,3 +31,25 @@ def feature_stability(W_dec_a: Tensor, W_dec_b: Tensor, threshold: float = 0.7, 
     a, b = F.normalize(W_dec_a.detach(), dim=1), F.normalize(W_dec_b.detach(), dim=1).t()
     found = sum(int(((rows @ b).amax(dim=1) >= threshold).sum()) for rows in a.split(chunk))
     return found / len(a)
+
+
+def load_other_seed(cfg: dict[str, Any]) -> SAE:
+    """Load the SAE that `stability_path` names, for features to be looked for in it.
+
+    Args:
+        cfg: Reads `stability_path`, `model_name` and `act_size`.
+
+    Raises:
+        InputError: There is no SAE that can be loaded, or it belongs to another embedding model.
+    """
+    try:
+        other = load_sae(Path(cfg["stability_path"]).expanduser())
+    except InputError as error:
+        raise InputError(f"stability_path={shown(cfg['stability_path'])} cannot be used: {error}") from error
+    for key in ("model_name", "act_size"):
+        if other.cfg.get(key, cfg[key]) != cfg[key]:
+            raise InputError(
+                f"stability_path={shown(cfg['stability_path'])} holds an SAE of {key}={shown(other.cfg[key])}; choose "
+                f"one of {key}={shown(cfg[key])}, whose features can be compared"
+            )
+    return other
