@@ -184,6 +184,30 @@ def test_vanilla_calibration_meets_top_k_exactly_unless_the_penalty_is_given(mak
             torch.testing.assert_close(shift, shift[:1].expand_as(shift))
 
 
+@pytest.mark.parametrize("l1_coeff", [None, 0.1])
+def test_vanilla_calibration_lengthens_codes_by_the_factor_that_reconstructs_best(l1_coeff, make_cfg):
+    generator = torch.Generator().manual_seed(0)
+    sae = sae_classes["vanilla"](make_cfg(sae_type="vanilla", l1_coeff=l1_coeff)).eval()
+    with torch.no_grad():
+        sae.W_enc.mul_(0.3)
+        sae.b_enc.normal_(-0.1, 0.1, generator=generator)
+        sae.b_dec.normal_(0, 0.2, generator=generator)
+    x = torch.randn(2500, 16, generator=generator)
+    plain = sae_classes["vanilla"](make_cfg(sae_type="vanilla", l1_coeff=l1_coeff)).eval()
+    plain.load_state_dict(sae.state_dict())
+    if l1_coeff is None:
+        with torch.no_grad():
+            plain.b_enc -= exact_level(map(torch.flatten, plain.pre_acts_by_chunk(x)), 4 * len(x))
+    sae.calibrate(x)
+    before, after = plain.encode_scaled(x).codes.to_dense(), sae.encode_scaled(x).codes.to_dense()
+    assert ((before > 0) == (after > 0)).all()
+    # least squares of x - b_dec on the reconstruction without b_dec
+    rows = (before @ plain.W_dec).double().flatten()
+    factor = torch.linalg.lstsq(rows[:, None], (x - plain.b_dec).double().flatten()[:, None]).solution.item()
+    assert factor > 1.2
+    torch.testing.assert_close(after, factor * before, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("bandwidth", [0.1, 0.3])
 def test_jumprelu_calibration_meets_top_k(bandwidth, make_cfg):
     sae = build("jumprelu", make_cfg, bandwidth=bandwidth).eval()

@@ -29,7 +29,8 @@ class VanillaSAE(SAE):
     """Penalises the sum of codes (Bricken et al. 2023, Towards Monosemanticity; Cunningham et al., arXiv 2309.08600).
 
     The penalty is `l1 / sqrt(act_size) * sum_i |z_i|` per text; with unit-norm decoder rows it is scale-free. Without
-    `l1_coeff`, a controller moves ln(l1) in proportion to ln(L0 / top_k) after every step.
+    `l1_coeff`, a controller moves ln(l1) in proportion to ln(L0 / top_k) after every step. Once trained, codes are
+    lengthened by what the penalty took from them on average.
     """
 
     summary = "ReLU and an L1 penalty, top_k latents per text on average unless l1_coeff is set"
@@ -92,12 +93,22 @@ class VanillaSAE(SAE):
         """Let the encoder learn 2.5 times as fast: it has to make up for what the penalty takes from every code."""
         return {"W_enc": 2.5}
 
+    @torch.no_grad()
     def calibrate(self, x: Tensor) -> None:
         """Shift all biases so that the sample has `top_k` active latents per text, unless `l1_coeff` is set.
 
-        The controller needs some hundred steps to land; a run may be over by then.
+        The controller needs some hundred steps to land; a run may be over by then. And the penalty has shortened all
+        codes (feature suppression, Wright and Sharkey 2024): they are lengthened by the one factor that reconstructs
+        the sample best. A ReLU hands a factor of encoder and bias on to the codes, so the same latents fire.
         """
         if self.options.l1_coeff is None and self.top_k < self.dict_size:
-            with torch.no_grad():
-                level = exact_level((pre_acts.flatten() for pre_acts in self.pre_acts_by_chunk(x)), self.top_k * len(x))
-                self.b_enc.sub_(level)
+            level = exact_level((pre_acts.flatten() for pre_acts in self.pre_acts_by_chunk(x)), self.top_k * len(x))
+            self.b_enc.sub_(level)
+        along = squares = 0.0
+        for chunk in x.split(1024):
+            change = self.run(chunk).x_hat - self.b_dec
+            along += float((change * (chunk - self.b_dec)).sum())
+            squares += float(change.square().sum())
+        if along > 0:
+            self.W_enc.mul_(along / squares)
+            self.b_enc.mul_(along / squares)
