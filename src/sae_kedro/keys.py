@@ -74,7 +74,8 @@ class ExperimentConfig(BaseModel):
     lr: float | None = Field(
         None,
         gt=0,
-        description="peak rate of encoders; decoders learn at 2, biases at 5 times it; null: from batch_size",
+        description="peak rate of encoders; decoders learn at 2, biases at 5 times it, directions faster in short runs; "
+        "null: from batch_size",
     )
     encoder_tie: float | None = Field(
         None,

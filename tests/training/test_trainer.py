@@ -110,7 +110,7 @@ def test_a_step_is_that_of_adam_on_the_parameters_as_they_are(make_cfg, sparse_d
     rates = {"W_enc": cfg["lr"], "W_dec": 2 * cfg["lr"], "b_enc": 5 * cfg["lr"], "b_dec": 5 * cfg["lr"]}
     groups = [{"params": [weights], "lr": rates[name]} for name, weights in twin.named_parameters()]
     adam = torch.optim.Adam(groups, betas=(cfg["beta1"], cfg["beta2"]))
-    trainer = Trainer(sae, cfg, 1000, 10)
+    trainer = Trainer(sae, cfg, 1000, 1200)
     for _ in range(3):
         trainer.step(x)
         out = twin.run(twin.normalise(x)[0])
@@ -121,6 +121,16 @@ def test_a_step_is_that_of_adam_on_the_parameters_as_they_are(make_cfg, sparse_d
         twin.normalise_decoder()
     for name, weights in sae.named_parameters():
         torch.testing.assert_close(weights, twin.get_parameter(name), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("n_steps", "faster"), [(1, 1.5), (533, 1.5), (600, 2**0.5), (1199, 1.0004), (5000, 1.0)])
+def test_directions_learn_faster_in_short_runs_and_biases_do_not(n_steps, faster, make_cfg):
+    sae = sae_classes["jumprelu"](make_cfg())
+    trainer = Trainer(sae, make_cfg(), 1000, n_steps)
+    names = [name for name, _ in sae.named_parameters()]
+    found = {name: group["multiplier"] for name, group in zip(names, trainer.optimizer.param_groups, strict=True)}
+    expected = {"W_enc": faster, "W_dec": 2 * faster, "b_enc": 5.0, "b_dec": 5.0, "threshold": 0.1}
+    assert found == pytest.approx(expected, rel=1e-3)
 
 
 def test_coordinates_are_independent_where_texts_are_many_and_stay_where_they_are_few(sparse_data):

@@ -2,6 +2,18 @@
 
 from __future__ import annotations
 
+import math
+
+SHORT_RUN = 1200
+"""Runs of fewer steps learn faster (benchmarks/RECIPE.md)."""
+MOST_FASTER = 1.5
+"""By how much at most: at twice the rate, latents of large dictionaries fall silent."""
+
+
+def short_run_factor(n_steps: int) -> float:
+    """Return by how much directions learn faster in a run of `n_steps`: Adam has fewer steps to go the same way."""
+    return min(MOST_FASTER, max(1.0, math.sqrt(SHORT_RUN / n_steps)))
+
 
 def lr_factor(step: int, n_steps: int, warmup: float, decay: float) -> float:
     """Return the share of the peak rate to use at a step: linear rise, plateau, linear fall to 0.

@@ -23,7 +23,7 @@ from sae_kedro.training.checkpoint import Checkpoint, Checkpoints
 from sae_kedro.training.coordinates import Coordinates
 from sae_kedro.training.dead_latents import DeadLatents, aux_k_loss, window_in_samples
 from sae_kedro.training.interrupts import Interrupted, Interrupts
-from sae_kedro.training.schedules import lr_factor
+from sae_kedro.training.schedules import lr_factor, short_run_factor
 from sae_kedro.training.step_log import StepLog, StepMetrics
 from sae_kedro.training.tracking import Tracker
 
@@ -93,8 +93,11 @@ class Trainer:
         own_rates = sae.lr_multipliers()
         self._flat = {name: nn.Parameter(_flat(weights.detach())) for name, weights in sae.named_parameters()}
         self._clipped = [weights for name, weights in self._flat.items() if name not in own_rates]
-        rates = RATES | own_rates
-        groups = [{"params": [weights], "multiplier": rates.get(name, 1.0)} for name, weights in self._flat.items()]
+        rates, faster = RATES | own_rates, short_run_factor(n_steps)
+        groups = [
+            {"params": [self._flat[name]], "multiplier": rates.get(name, 1.0) * (faster if weights.ndim > 1 else 1.0)}
+            for name, weights in sae.named_parameters()
+        ]
         self.optimizer = torch.optim.Adam(groups, lr=cfg["lr"], betas=(cfg["beta1"], cfg["beta2"]), fused=True)
         window = window_in_samples(cfg["dead_after"], n_train)
         self.dead_latents = DeadLatents(sae.dict_size, window, sae.W_dec.device)
