@@ -74,7 +74,7 @@ class ExperimentConfig(BaseModel):
     lr: float | None = Field(
         None,
         gt=0,
-        description="peak rate of encoders; decoders learn at 2, biases at 5 times it, directions faster in short runs; "
+        description="peak rate of encoders; decoders learn at 2, biases at 5 times it, directions more in short runs; "
         "null: from batch_size",
     )
     encoder_tie: float | None = Field(
