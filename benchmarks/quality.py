@@ -33,6 +33,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=HERE / "results" / "quality.json")
     args = parser.parse_args()
     sizes = {"dict_size": args.dict_size, "top_k": args.top_k, "epochs": args.epochs}
+    about = {"corpus": args.embeddings.stem, "held_out": args.held_out}
     runs: list[dict[str, Any]] = json.loads(args.out.read_text()) if args.out.exists() else []
     for library in args.libraries:
         python = args.peers if library in PEERS else Path(sys.executable)
@@ -43,7 +44,7 @@ def main() -> None:
             for lr in [None, *args.sweep] if library in PEERS else [None]:
                 for seed in range(args.seeds if library not in PEERS else 1):
                     what = {"variant": variant, "lr": lr, "seed": seed, **sizes}
-                    run = {"library": library, "corpus": args.embeddings.stem, **what}
+                    run = {"library": library, **about, **what}
                     if any(run.items() <= done.items() for done in runs):
                         continue  # an interrupted run goes on where it stopped
                     runs.append(run | worker.ask("train", **what))

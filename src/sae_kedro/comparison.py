@@ -155,12 +155,12 @@ def _train_and_evaluate(
 
 
 def _code_hash(sae_type: str) -> str:
-    """Hash the sources of the core's training and evaluation and of a variant; a notebook's variant is always new."""
+    """Hash the sources of the core and of a variant; a notebook's variant is always new."""
     variant = getattr(sys.modules[sae_classes[sae_type].__module__], "__file__", None)
     if variant is None:
         return uuid.uuid4().hex
     core = Path(sae_kedro.__file__).parent
-    rooms = [core / "sae", core / "training", core / "evaluation"]
+    rooms = [core / "activations", core / "sae", core / "training", core / "evaluation"]
     sources = {Path(variant), *(source for room in rooms for source in room.glob("*.py"))}
     digest = hashlib.sha256()
     for source in sorted(sources):

@@ -84,6 +84,12 @@ class CheckParameters:
             if cfg["label_column"] is not None:
                 open_labels(cfg)
             if cfg["stability_path"] is not None:
+                own = Path(parameters["data_root"]) / "06_models" / cfg["sae_type"]
+                if Path(cfg["stability_path"]).expanduser().resolve() == own.resolve():
+                    raise InputError(
+                        f"stability_path={shown(cfg['stability_path'])} is where this SAE itself is saved; move "
+                        "the one of the other seed to a folder of its own"
+                    )
                 load_other_seed(cfg)
         check_weights(cfg["model_name"])
         if (size := stated_size(cfg["model_name"])) not in (None, cfg["act_size"]):

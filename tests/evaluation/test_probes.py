@@ -6,7 +6,7 @@ import torch
 from scipy import optimize, sparse, special
 
 from sae_kedro import InputError
-from sae_kedro.evaluation.probes import probe, telling_columns
+from sae_kedro.evaluation.probes import K_SPARSE_PENALTY, probe, telling_columns
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +125,7 @@ def test_probes_of_many_rare_classes_are_those_of_the_optimum():
 
     linear = answers(slice(None), onehot, 10.0).argmax(axis=1)
     columns = telling_columns(x[:2000], y[:2000], 5)
-    sparse_odds = np.hstack([answers(columns[name], onehot[:, [int(name)]], 1000.0) for name in columns])
+    sparse_odds = np.hstack([answers(columns[name], onehot[:, [int(name)]], K_SPARSE_PENALTY) for name in columns])
     few = np.array([int(name) for name in columns])[sparse_odds.argmax(axis=1)]
     assert abs((linear == y[2000:]).mean() - result.accuracy) <= 0.003
     assert (result.k_sparse_correct[5] != (few == y[2000:])).mean() <= 0.002

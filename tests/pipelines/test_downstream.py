@@ -111,7 +111,13 @@ def test_features_are_looked_for_in_another_seed(root, tmp_path, caplog):
     a, b = load_sae(root / "06_models" / "topk"), load_sae(other)
     assert metrics["feature_stability"] == feature_stability(a.W_dec, b.W_dec) < 1
     assert "flatters" not in caplog.text
-    run_session("evaluate", data_root=root, num_examples=400, stability_path=root / "06_models" / "topk")
+    itself = root / "06_models" / "topk"
+    result = run_command("--pipelines=evaluate", "--env=test", data_root=root, stability_path=itself)
+    assert result.exit_code == 1 and result.output.startswith(
+        f"Error: stability_path='{itself}' is where this SAE itself is"
+    )
+    shutil.copytree(itself, tmp_path / "copy")
+    run_session("evaluate", data_root=root, num_examples=400, stability_path=tmp_path / "copy")
     metrics = json.loads((root / "08_reporting" / "topk" / "metrics.json").read_text())
     assert metrics["feature_stability"] == 1 and "Both SAEs have seed=0, so feature_stability flatters" in caplog.text
 

@@ -19,8 +19,9 @@ K_SPARSE = (1, 5, 20)
 """Columns that a class may use in the k-sparse probes."""
 PENALTIES = (1.0, 10.0, 100.0)
 """Values of C tried, the inverse of the L2 penalty, for rows of mean squared norm 1."""
-WEAK_PENALTY = 1000.0
-"""C of the k-sparse probes, whose few columns need none but for classes that they separate."""
+K_SPARSE_PENALTY = 10.0
+"""C of the k-sparse probes. With less of a penalty any 20 columns separate a class of a few texts, and its log odds, which
+are compared across classes, become too large (measured on 154 classes: 7 points less accuracy at 1000)."""
 VALIDATION_SHARE = 0.2
 TOLERANCE, MAX_ITERATIONS = 1e-4, 1000
 """Where fits end. The loss is a mean, so the gradient of a rare class is small from the start: ten times the tolerance
@@ -138,7 +139,9 @@ def _k_sparse(
     log_odds = []
     for name, chosen in columns.items():
         train, test = (_dense(part[:, chosen[:k]]) for part in parts)
-        fitted = LogisticRegression(C=WEAK_PENALTY, tol=TOLERANCE, solver="newton-cholesky").fit(train, train_y == name)
+        fitted = LogisticRegression(C=K_SPARSE_PENALTY, tol=TOLERANCE, solver="newton-cholesky").fit(
+            train, train_y == name
+        )
         log_odds.append(fitted.decision_function(test))
     names: NDArray[Any] = np.array(list(columns))
     return np.asarray(names[np.argmax(log_odds, axis=0)])

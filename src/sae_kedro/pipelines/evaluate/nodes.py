@@ -17,18 +17,10 @@ logger = logging.getLogger(__name__)
 
 
 def evaluate_sae(sae: SAE, activations_store: ActivationsStoreSBERT) -> Evaluation:
-    """Measure reconstruction and sparsity on held-out texts; where some were trained on, say so."""
+    """Measure reconstruction and sparsity on held-out texts."""
     from sae_kedro.evaluation.metrics import evaluate
 
-    evaluation = evaluate(sae.to(activations_store.device), activations_store)
-    same_data = sae.cfg.get("training", {}).get("data") == activations_store.data_key
-    if same_data and activations_store.eval_fraction > sae.cfg["eval_fraction"]:
-        evaluation.metrics["split"] = "partly trained on"
-        logger.warning(
-            "This SAE was trained on some of these texts, so its metrics flatter it: eval_fraction was %g in training",
-            sae.cfg["eval_fraction"],
-        )
-    return evaluation
+    return evaluate(sae.to(activations_store.device), activations_store)
 
 
 def run_downstream(cfg: dict[str, Any], sae: SAE, activations_store: ActivationsStoreSBERT) -> dict[str, Any]:
@@ -48,11 +40,26 @@ def report_metrics(
     trained = {key: sae.cfg.get("training", {}).get(key) for key in ("n_texts", "n_steps", "seconds")}
     metrics = about | {"dataset_path": cfg["dataset_path"]} | evaluation.metrics | downstream
     metrics |= {
+        "split": _split_name(cfg, sae, evaluation.metrics["split"]),
         "n_train_texts": trained["n_texts"],
         "n_steps": trained["n_steps"],
         "seconds": trained["seconds"],
     }
     return metrics, latent_table(sae, evaluation)
+
+
+def _split_name(cfg: dict[str, Any], sae: SAE, split: str) -> str:
+    """Say which texts were evaluated on, as seen from this SAE; warn where it was trained on some of them."""
+    if any(sae.cfg.get(key) != cfg[key] for key in ("dataset_path", "dataset_config", "dataset_split")):
+        return split if split == "held_out" else "another corpus"
+    trained_at, now = sae.cfg.get("eval_fraction"), cfg["eval_fraction"]
+    if trained_at is None or now == trained_at or 0 < now < trained_at:
+        return split
+    logger.warning(
+        "This SAE was trained on some of these texts, so its metrics flatter it: eval_fraction was %g in training",
+        trained_at,
+    )
+    return "partly trained on"
 
 
 def plot_evaluation(evaluation: Evaluation) -> tuple[go.Figure, go.Figure, go.Figure]:
