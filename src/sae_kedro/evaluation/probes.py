@@ -20,8 +20,8 @@ K_SPARSE = (1, 5, 20)
 PENALTIES = (1.0, 10.0, 100.0)
 """Values of C tried, the inverse of the L2 penalty, for rows of mean squared norm 1."""
 K_SPARSE_PENALTY = 10.0
-"""C of the k-sparse probes. With less of a penalty any 20 columns separate a class of a few texts, and its log odds, which
-are compared across classes, become too large (measured on 154 classes: 7 points less accuracy at 1000)."""
+"""C of the k-sparse probes. With less of a penalty any 20 columns separate a class of few texts, and its log odds,
+which are compared across classes, become too large (measured on 154 classes: 7 points less accuracy at 1000)."""
 VALIDATION_SHARE = 0.2
 TOLERANCE, MAX_ITERATIONS = 1e-4, 1000
 """Where fits end. The loss is a mean, so the gradient of a rare class is small from the start: ten times the tolerance
