@@ -76,16 +76,16 @@ class CheckParameters:
                 f"eval_fraction={cfg['eval_fraction']} leaves no text to train on, as half as many again calibrate; "
                 "choose at most 0.6"
             )
+        own_folder = Path(parameters["data_root"]) / "06_models" / cfg["sae_type"]
         if cfg["resume"] and "train_sae" in nodes:
-            check_resumable(Path(parameters["data_root"]) / "06_models" / cfg["sae_type"] / "checkpoints", cfg)
+            check_resumable(own_folder / "checkpoints", cfg)
         open_corpus(cfg)
         if "run_downstream" in nodes:
             check_text_sets(cfg)
             if cfg["label_column"] is not None:
                 open_labels(cfg)
             if cfg["stability_path"] is not None:
-                own = Path(parameters["data_root"]) / "06_models" / cfg["sae_type"]
-                if Path(cfg["stability_path"]).expanduser().resolve() == own.resolve():
+                if Path(cfg["stability_path"]).expanduser().resolve() == own_folder.resolve():
                     raise InputError(
                         f"stability_path={shown(cfg['stability_path'])} is where this SAE itself is saved; move "
                         "the one of the other seed to a folder of its own"

@@ -174,15 +174,18 @@ def test_evaluate_measures_the_saved_sae_on_another_corpus(runs, docs, tmp_path)
     assert files_in(runs.root / "06_models") == models
 
 
-def test_evaluate_tells_that_texts_were_trained_on(runs, corpus_file, caplog):
+def test_evaluate_tells_that_texts_were_trained_on(runs, corpus_file, tmp_path, caplog):
     given = {"data_root": runs.root, "dataset_path": corpus_file, "sae_type": "vanilla"}
     file, splits = runs.root / "08_reporting" / "vanilla" / "metrics.json", []
-    for part in ({}, {"eval_fraction": 1.0}, {"eval_fraction": 1.0, "max_seq_length": 128}, {"eval_fraction": 0.0}):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.symlink_to(corpus_file.parent)
+    parts = ({}, {"eval_fraction": 1.0}, {"eval_fraction": 1.0, "max_seq_length": 128}, {"eval_fraction": 0.0})
+    for part in (*parts, {"eval_fraction": 1.0, "dataset_path": elsewhere / corpus_file.name}):
         caplog.clear()
-        run_session("evaluate", **given, **part)
+        run_session("evaluate", **(given | part))
         splits.append(json.loads(file.read_text())["split"])
         assert ("This SAE was trained on some of these texts" in caplog.text) == bool(part)
-    assert splits == ["held_out", "partly trained on", "partly trained on", "partly trained on"]
+    assert splits == ["held_out"] + 4 * ["partly trained on"]
 
 
 def test_a_model_that_does_not_state_its_size_runs_with_act_size(minilm, corpus_file, tmp_path):

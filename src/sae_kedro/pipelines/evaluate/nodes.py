@@ -16,11 +16,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def evaluate_sae(sae: SAE, activations_store: ActivationsStoreSBERT) -> Evaluation:
-    """Measure reconstruction and sparsity on held-out texts."""
+def evaluate_sae(cfg: dict[str, Any], sae: SAE, activations_store: ActivationsStoreSBERT) -> Evaluation:
+    """Measure reconstruction and sparsity on held-out texts; where some were trained on, say so."""
     from sae_kedro.evaluation.metrics import evaluate
 
-    return evaluate(sae.to(activations_store.device), activations_store)
+    evaluation = evaluate(sae.to(activations_store.device), activations_store)
+    evaluation.metrics["split"] = _split_name(cfg, sae, activations_store.data_key, evaluation.metrics["split"])
+    return evaluation
 
 
 def run_downstream(cfg: dict[str, Any], sae: SAE, activations_store: ActivationsStoreSBERT) -> dict[str, Any]:
@@ -40,7 +42,6 @@ def report_metrics(
     trained = {key: sae.cfg.get("training", {}).get(key) for key in ("n_texts", "n_steps", "seconds")}
     metrics = about | {"dataset_path": cfg["dataset_path"]} | evaluation.metrics | downstream
     metrics |= {
-        "split": _split_name(cfg, sae, evaluation.metrics["split"]),
         "n_train_texts": trained["n_texts"],
         "n_steps": trained["n_steps"],
         "seconds": trained["seconds"],
@@ -48,9 +49,13 @@ def report_metrics(
     return metrics, latent_table(sae, evaluation)
 
 
-def _split_name(cfg: dict[str, Any], sae: SAE, split: str) -> str:
-    """Say which texts were evaluated on, as seen from this SAE; warn where it was trained on some of them."""
-    if any(sae.cfg.get(key) != cfg[key] for key in ("dataset_path", "dataset_config", "dataset_split")):
+def _split_name(cfg: dict[str, Any], sae: SAE, data_key: str, split: str) -> str:
+    """Say which texts were evaluated on, as seen from this SAE; warn where it was trained on some of them.
+
+    The same texts are known by their key, whatever the path, and by their path, whatever they are encoded with.
+    """
+    same_path = all(sae.cfg.get(key) == cfg[key] for key in ("dataset_path", "dataset_config", "dataset_split"))
+    if not same_path and sae.cfg.get("training", {}).get("data") != data_key:
         return split if split == "held_out" else "another corpus"
     trained_at, now = sae.cfg.get("eval_fraction"), cfg["eval_fraction"]
     if trained_at is None or now == trained_at or 0 < now < trained_at:

@@ -13,7 +13,7 @@ def create_pipeline() -> Pipeline:
     """Evaluate an SAE on the held-out texts of a corpus."""
     return Pipeline(
         [
-            Node(nodes.evaluate_sae, ["sae", "activations_store"], "evaluation", name="evaluate_sae"),
+            Node(nodes.evaluate_sae, ["cfg", "sae", "activations_store"], "evaluation", name="evaluate_sae"),
             Node(nodes.run_downstream, ["cfg", "sae", "activations_store"], "downstream", name="run_downstream"),
             Node(
                 nodes.report_metrics,
