@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from sae_kedro import get_experiment_cfg, post_init_cfg
-from sae_kedro.activations.python_docs import paragraphs
+from sae_kedro.corpora.kinds.python_docs import paragraphs
 from sae_kedro.sae import registry
 
 ROOT = Path(__file__).parents[1]
@@ -46,7 +46,7 @@ def minilm():
     """The real all-MiniLM-L6-v2."""
     from sentence_transformers import SentenceTransformer
 
-    from sae_kedro.activations.models import DEFAULT_MODEL, locate_model
+    from sae_kedro.models import DEFAULT_MODEL, locate_model
 
     return SentenceTransformer(str(locate_model(DEFAULT_MODEL)), device="cpu")
 

@@ -25,7 +25,7 @@ def test_parameters_yml_equals_the_table():
 
 
 def test_parameters_yml_explains_every_key_in_the_words_of_the_table():
-    text = (ROOT / "conf/base/parameters.yml").read_text()
+    text = "".join(file.read_text() for file in (ROOT / "conf/base/parameters").iterdir())
     options = {key: field for name in BUILT_IN for key, field in sae_classes[name].Options.model_fields.items()}
     for key, field in (ExperimentConfig.model_fields | options).items():
         line = next(line for line in text.splitlines() if line.startswith(f"{key}:"))

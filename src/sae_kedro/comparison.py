@@ -15,15 +15,15 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import sae_kedro
 from sae_kedro.config import post_init_cfg
 from sae_kedro.errors import InputError, nearest, shown
 from sae_kedro.evaluation.metrics import evaluate
-from sae_kedro.keys import NOT_DECISIVE, ExperimentConfig, check_model
+from sae_kedro.keys import NOT_DECISIVE, ExperimentConfig
 from sae_kedro.sae.io import load_sae, read_json, save_sae
 from sae_kedro.sae.registry import sae_classes
+from sae_kedro.training.loop import train
 from sae_kedro.training.tracking import Tracker
-from sae_kedro.training.trainer import train
+from sae_kedro.validation import check_model
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -159,9 +159,9 @@ def _code_hash(sae_type: str) -> str:
     variant = getattr(sys.modules[sae_classes[sae_type].__module__], "__file__", None)
     if variant is None:
         return uuid.uuid4().hex
-    core = Path(sae_kedro.__file__).parent
-    rooms = [core / "activations", core / "sae", core / "training", core / "evaluation"]
-    sources = {Path(variant), *(source for room in rooms for source in room.glob("*.py"))}
+    core = Path(__file__).parent
+    rooms = ("corpora", "activations", "sae", "training", "evaluation")
+    sources = {Path(variant), *(source for room in rooms for source in (core / room).rglob("*.py"))}
     digest = hashlib.sha256()
     for source in sorted(sources):
         digest.update(source.name.encode() + source.read_bytes())

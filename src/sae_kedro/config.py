@@ -10,8 +10,11 @@ import math
 from typing import Any
 
 from sae_kedro.errors import InputError, nearest, shown
-from sae_kedro.keys import ExperimentConfig, check_model
+from sae_kedro.keys import ExperimentConfig
+from sae_kedro.machine import resolve_device
+from sae_kedro.models import embedding_size
 from sae_kedro.sae.registry import BUILT_IN, sae_classes
+from sae_kedro.validation import check_model
 
 
 def get_experiment_cfg(**overrides: Any) -> dict[str, Any]:
@@ -41,8 +44,6 @@ def post_init_cfg(cfg: dict[str, Any]) -> dict[str, Any]:
     Raises:
         InputError: Whatever is wrong, in one sentence.
     """
-    from sae_kedro.activations.models import embedding_size
-
     cfg = _validated(cfg, fill_options=True)
     if cfg["act_size"] is None:
         cfg["act_size"] = embedding_size(cfg["model_name"])
@@ -91,24 +92,3 @@ def _misplaced(key: str, value: object, sae_type: str) -> str:
         )
     known = {*ExperimentConfig.model_fields, *owner}
     return f"{shown(key)} is not a known key{nearest(key, known) or '; known keys: ' + ', '.join(sorted(known))}"
-
-
-def resolve_device(device: str) -> str:
-    """Turn `auto` into a device of this machine, and refuse one that is not here.
-
-    Raises:
-        InputError: Names those that are.
-    """
-    import torch
-
-    found = ["cpu"]
-    if torch.cuda.is_available():
-        found += ["cuda", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
-    if device == "auto":
-        return "cuda" if "cuda" in found else "cpu"
-    if device not in found:
-        raise InputError(
-            f"device={shown(device)} is not available on this machine; choose auto or one of {', '.join(found)}"
-            f"{nearest(device, found)}"
-        )
-    return device

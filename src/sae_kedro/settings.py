@@ -4,15 +4,14 @@ import logging
 import os
 import warnings
 
-import sae_kedro  # noqa: F401 - switches telemetry off
-from sae_kedro.hooks import CheckParameters, ShowProgress
+from sae_kedro.hooks import CheckRun, ShowProgress
 
 warnings.filterwarnings("ignore", message="register_new_resolver", category=UserWarning)
 # Nodes name types of libraries that load only when a node runs; no node takes a typed parameter group.
 # A filter, because Kedro resets the levels of its loggers whenever a project is configured.
 logging.getLogger("kedro.validation.type_extractor").addFilter(lambda record: record.levelno >= logging.ERROR)
 
-HOOKS = (CheckParameters(), ShowProgress())
+HOOKS = (CheckRun(), ShowProgress())
 DISABLE_HOOKS_FOR_PLUGINS = ("kedro-telemetry",)
 CONFIG_LOADER_ARGS = {
     "base_env": "base",

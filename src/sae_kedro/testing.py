@@ -15,7 +15,8 @@ from sae_kedro.config import get_experiment_cfg, post_init_cfg
 from sae_kedro.sae.base import SAE
 from sae_kedro.sae.io import CFG_FILE, WEIGHTS_FILE, load_sae, save_sae
 from sae_kedro.sae.registry import sae_classes
-from sae_kedro.training.trainer import Trainer, train
+from sae_kedro.training.loop import train
+from sae_kedro.training.trainer import Trainer
 
 ACT_SIZE, DICT_SIZE, TOP_K, N_FEATURES = 24, 96, 4, 40
 _NAME = "checked-by-check-sae"

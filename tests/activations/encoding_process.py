@@ -14,12 +14,12 @@ import pandas  # noqa: F401 - pyarrow imports it, and before the fork it costs l
 from stub_models import CountingEncoder, HashModel
 
 from sae_kedro import InputError, get_experiment_cfg
-from sae_kedro.activations import cache as cache_module
+from sae_kedro.activations import chunks as chunks_module
 from sae_kedro.activations.cache import EmbeddingCache
-from sae_kedro.activations.texts import open_corpus
+from sae_kedro.corpora.opening import open_corpus
 
 CFG = get_experiment_cfg(act_size=16, dtype="float32", device="cpu")  # before the fork: it imports torch
-WATCHED = (str(Path(cache_module.__file__).parent), str(Path(filelock.__file__).parent))
+WATCHED = (str(Path(chunks_module.__file__).parent), str(Path(filelock.__file__).parent))
 
 
 def open_cache(folder, corpus_file):
@@ -42,7 +42,7 @@ def encode(folder, corpus_file, report, dies_at=None, largest_file=None, start=N
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
     if start is not None:
         start.wait()
-    cache_module.SHARD_SIZE = 8
+    chunks_module.SHARD_SIZE = 8
     n_lines, said = 0, None
 
     def count(frame, event, _):

@@ -18,16 +18,18 @@ from stub_models import CountingEncoder, HashModel, NotFiniteModel
 
 from sae_kedro import InputError, get_experiment_cfg
 from sae_kedro.activations import cache as cache_module
+from sae_kedro.activations import chunks as chunks_module
 from sae_kedro.activations.cache import EmbeddingCache
 from sae_kedro.activations.encoder import TextEncoder
 from sae_kedro.activations.shards import LOCK_FILE, DamagedShardError, read_shard, write_shard
-from sae_kedro.activations.texts import open_corpus, text_hash
+from sae_kedro.corpora.base import text_hash
+from sae_kedro.corpora.opening import open_corpus
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _small_shards():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cache_module, "SHARD_SIZE", 8)
+        patch.setattr(chunks_module, "SHARD_SIZE", 8)
         yield
 
 

@@ -12,7 +12,7 @@ import encoding_process
 import numpy as np
 import pytest
 
-from sae_kedro.activations import cache as cache_module
+from sae_kedro.activations import chunks as chunks_module
 from sae_kedro.activations.shards import LOCK_FILE, survey
 
 SEEDS = [*range(5), *(pytest.param(seed, marks=pytest.mark.fuzz) for seed in range(5, 55))]
@@ -87,7 +87,7 @@ def whole_texts(folder):
 
 
 def test_a_process_encodes_what_it_would_in_this_process(run, corpus, texts, expected, monkeypatch):
-    monkeypatch.setattr(cache_module, "SHARD_SIZE", 8)
+    monkeypatch.setattr(chunks_module, "SHARD_SIZE", 8)
     cache = encoding_process.open_cache(run.cache, corpus)
     cache.fill()
     assert [text for index in cache.iter_shards() for text in cache.texts(index)] == texts

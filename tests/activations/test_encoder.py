@@ -8,7 +8,7 @@ import torch
 from stub_models import HashModel
 
 from sae_kedro import InputError
-from sae_kedro.activations.encoder import TextEncoder, resolve_dtype
+from sae_kedro.activations.encoder import TextEncoder
 
 
 @pytest.fixture
@@ -99,12 +99,6 @@ def test_bfloat16_is_close_to_float32_and_leaves_the_callers_model_as_it_was(mak
     assert not torch.equal(vectors, exact)
     assert {tensor.dtype for tensor in minilm.state_dict().values()} == {tensor.dtype for tensor in before.values()}
     assert all(torch.equal(tensor, before[name]) for name, tensor in minilm.state_dict().items())
-
-
-def test_auto_is_float32_or_bfloat16_and_a_named_dtype_is_kept():
-    assert resolve_dtype("auto", "cpu") == ("bfloat16" if torch.cpu._is_amx_tile_supported() else "float32")
-    assert resolve_dtype("auto", "mps") == "float32"
-    assert resolve_dtype("float16", "cpu") == "float16"
 
 
 @pytest.mark.parametrize("budget", [1, 300, 4096])

@@ -7,15 +7,15 @@ import torch
 from stub_models import HashModel, NotFiniteModel
 
 from sae_kedro import ActivationsStoreSBERT, InputError
-from sae_kedro.activations import cache as cache_module
+from sae_kedro.activations import chunks as chunks_module
 from sae_kedro.activations.labels import labelled_eval_rows
-from sae_kedro.activations.texts import open_labels
+from sae_kedro.corpora.opening import open_labels
 
 
 @pytest.fixture
 def labelled(tmp_path, make_cfg, monkeypatch):
     """Write rows as a corpus and return its store and its labels."""
-    monkeypatch.setattr(cache_module, "SHARD_SIZE", 32)
+    monkeypatch.setattr(chunks_module, "SHARD_SIZE", 32)
 
     def make(rows, model=None, **options):
         file = tmp_path / "corpus.jsonl"

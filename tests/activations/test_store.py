@@ -14,8 +14,8 @@ import torch
 from stub_models import HashModel
 
 from sae_kedro import ActivationsStoreSBERT
-from sae_kedro.activations import cache as cache_module
-from sae_kedro.activations.texts import text_hash
+from sae_kedro.activations import chunks as chunks_module
+from sae_kedro.corpora.base import text_hash
 
 HELD_OUT, CALIBRATION, TRAINING = "held out", "calibration", "training"
 
@@ -28,7 +28,7 @@ def texts(docs) -> list[str]:
 
 @pytest.fixture(autouse=True)
 def _small_shards(monkeypatch):
-    monkeypatch.setattr(cache_module, "SHARD_SIZE", 32)
+    monkeypatch.setattr(chunks_module, "SHARD_SIZE", 32)
 
 
 @pytest.fixture

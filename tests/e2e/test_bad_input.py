@@ -14,7 +14,7 @@ from sae_kedro import InputError, sae_classes
 
 OFFLINE_HINT = (
     "is not a local file, and this machine is offline, so the Hub cannot be asked for it; offline, give a local file "
-    "(.jsonl, .json, .csv, .tsv, .parquet, .txt) or 'python-docs'"
+    "(.csv, .tsv, .jsonl, .json, .txt, .parquet) or 'python-docs'"
 )
 
 
@@ -160,7 +160,7 @@ def test_corpus_that_is_not_what_its_name_says(refused, tmp_path):
     (file := tmp_path / "a.parquet").write_bytes(b"PAR1 but no more")
     assert refused(dataset_path=file).startswith(f"{file} cannot be read as parquet")
     (file := tmp_path / "a.pdf").write_bytes(b"%PDF")
-    assert refused(dataset_path=file).startswith(f"dataset_path='{file}' is not one of .jsonl, .json, ")
+    assert refused(dataset_path=file).startswith(f"dataset_path='{file}' is not one of .csv, .tsv, ")
 
 
 def test_hub_dataset_without_a_network_says_what_works_offline(refused):
@@ -219,7 +219,7 @@ def test_no_name_leads_out_of_data_root(corpus_file, tmp_path):
 @pytest.mark.parametrize(
     ("file", "line", "sentence"),
     [
-        ("base/parameters.yml", "sae_type: jumprelu", "set sae_type='jumprelu' in globals.yml or with --params"),
+        ("base/parameters/train.yml", "sae_type: jumprelu", "set sae_type='jumprelu' in globals.yml or with --params"),
         ("local/parameters.yml", "sae_type: vanilla", "set sae_type='vanilla' in globals.yml or with --params"),
         ("test/parameters.yml", "sae_type: batchtopk", "set sae_type='batchtopk' in globals.yml or with --params"),
         ("test/globals.yml", "top_k: 16", "'top_k' has no effect in globals.yml; set it in parameters.yml or"),
@@ -268,9 +268,20 @@ def test_comparison_with_an_option_of_a_variant_left_out(refused):
 
 
 def test_comparison_beside_another_pipeline(refused):
-    assert refused("--pipelines=train,compare") == (
-        "compare encodes, trains and evaluates by itself; run it without another pipeline"
-    )
+    assert refused("--pipelines=train,compare") == "train and compare make the same datasets; run one after the other"
+
+
+def test_node_that_does_not_exist_names_the_nearest(refused):
+    for option in ("nodes", "from-nodes", "to-nodes"):
+        sentence = refused(f"--{option}=trian_sae")
+        assert sentence.startswith("there is no node 'trian_sae'; choose among load_config, ")
+        assert sentence.endswith("; did you mean 'train_sae'?")
+
+
+def test_tags_and_namespaces_that_lack_what_makes_their_inputs(refused):
+    assert refused("--namespaces=report").startswith("what was chosen to run needs activations_store, cfg, ")
+    assert refused("--tags=train").startswith("what was chosen to run needs activations_store, cfg, which")
+    assert refused("--tags=trian").startswith("Pipeline contains no nodes")
 
 
 def test_unknown_pipeline_and_unknown_environment(refused, tmp_path):

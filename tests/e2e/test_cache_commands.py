@@ -12,11 +12,11 @@ from kedro.framework.session import KedroSession
 
 from conftest import ROOT
 from running import files_in, run_process
-from sae_kedro.activations import cache as cache_module
+from sae_kedro.activations import chunks as chunks_module
 from sae_kedro.activations.cache import EmbeddingCache
 from sae_kedro.activations.listed import ListedTexts
 from sae_kedro.activations.shards import CACHES, LOCK_FILE, survey
-from sae_kedro.cache_commands import cache
+from sae_kedro.cli.cache import cache
 
 
 class HashEncoder:
@@ -39,7 +39,7 @@ class HashEncoder:
 @pytest.fixture
 def root(tmp_path, monkeypatch):
     """A data_root with a complete cache of 20 texts in three shards, and a partial one of 8 in one."""
-    monkeypatch.setattr(cache_module, "SHARD_SIZE", 8)
+    monkeypatch.setattr(chunks_module, "SHARD_SIZE", 8)
     texts = [f"text {number}" for number in range(20)]
     for name, limit in (("whole", None), ("part", 8)):
         cfg = {"data_root": str(tmp_path / "data"), "num_examples": limit}

@@ -31,5 +31,5 @@ def test_kedro_run_trains_without_encoding_again(project, corpus_file, option, s
     metrics = json.loads((reporting / "metrics.json").read_text())
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in result.stdout.splitlines()]
     assert ["fvu", f"{metrics['fvu']:.4f}"] in rows  # the table at the end of a run
-    assert "[12/12] write_report" in result.stderr
+    assert "[13/13] write_report" in result.stderr
     assert files_in(project / "data" / "04_feature") == encoded

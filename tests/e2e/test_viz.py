@@ -40,6 +40,19 @@ def test_graph_shows_the_flow_from_parameters_to_evaluation(api):
     assert {pipeline["id"] for pipeline in graph["pipelines"]} == set(pipelines)
 
 
+def test_first_view_folds_the_steps_before_and_after_training(api):
+    graph = json.loads((api / "main").read_text())
+    names = {node["id"]: node["name"] for node in graph["nodes"]}
+    inside = {
+        name: {names[child["id"]] for child in box["children"]} - {"parameters"}
+        for name, box in graph["modular_pipelines"].items()
+    }
+    results = {"report", "report_markdown", "latents", "figure_training_curves"}
+    between = {"cfg", "activations_store", "sae", "tracker", "evaluation"}
+    assert inside["__root__"] == {"encode", "train_sae", "evaluate_sae", "report"} | between | results
+    assert inside["encode"] == {*FLOW[:4], "load_model", "texts", "model", "embeddings"}
+
+
 def test_graph_of_the_comparison_ends_in_a_table_and_a_figure(api):
     graph = json.loads((api / "pipelines" / "compare").read_text())
     nodes = {node["id"]: node["name"] for node in graph["nodes"]}
@@ -67,4 +80,4 @@ def test_results_are_previewed(api):
     assert json.loads(shown["sae"]["preview"])["sae_type"] == "topk"
     assert shown["latents"]["preview_type"] == "TablePreview"
     for name in ("training_curves", "density_histogram", "l0_histogram", "fvu_by_k"):
-        assert shown[name]["preview"]["data"], name
+        assert shown[f"figure_{name}"]["preview"]["data"], name

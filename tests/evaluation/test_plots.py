@@ -5,7 +5,9 @@ import pytest
 import torch
 
 from sae_kedro.evaluation import plots
+from sae_kedro.evaluation.figures import figures
 from sae_kedro.evaluation.metrics import Evaluation
+from sae_kedro.evaluation.report import report_html
 
 
 @pytest.fixture
@@ -17,17 +19,17 @@ def evaluation():
 
 
 def test_l0_histogram_counts_texts_in_the_range_used(evaluation):
-    bars = plots.l0_histogram(evaluation).data[0]
+    bars = figures()["l0_histogram"](evaluation).data[0]
     assert list(bars.x) == [2, 3, 4] and list(bars.y) == [30, 0, 10]
 
 
 def test_density_histogram_gives_silent_latents_a_bar_of_their_own(evaluation):
     # silent at -6.5, below the lowest at -6
-    assert list(plots.density_histogram(evaluation).data[0].x) == pytest.approx([-6.5, -0.30103, -2.0, -6.0])
+    assert list(figures()["density_histogram"](evaluation).data[0].x) == pytest.approx([-6.5, -0.30103, -2.0, -6.0])
 
 
 def test_fvu_by_k_plots_the_curve(evaluation):
-    line = plots.fvu_by_k(evaluation).data[0]
+    line = figures()["fvu_by_k"](evaluation).data[0]
     assert list(line.x) == [1, 2] and list(line.y) == [0.8, 0.5]
 
 
@@ -49,7 +51,7 @@ def test_pareto_has_one_line_per_variant_and_larger_markers_for_dead_latents():
 
 
 def test_report_opens_without_a_network_and_shows_the_numbers(evaluation):
-    assert "<td>a &lt; b</td>" in plots.report_html(evaluation.metrics | {"name": "a < b"}, [])
-    page = plots.report_html(evaluation.metrics, [plots.l0_histogram(evaluation), plots.fvu_by_k(evaluation)])
+    assert "<td>a &lt; b</td>" in report_html(evaluation.metrics | {"name": "a < b"}, [])
+    page = report_html(evaluation.metrics, [figure(evaluation) for figure in figures().values()])
     assert "<td>0.25</td>" in page and "<td>4,000</td>" in page
-    assert page.count("Plotly.newPlot") >= 2 and 'src="http' not in page
+    assert page.count("Plotly.newPlot") >= 3 and 'src="http' not in page

@@ -13,7 +13,7 @@ from scipy import stats
 
 from running import files_in, run_command, run_session
 from sae_kedro import load_sae
-from sae_kedro.evaluation.stability import feature_stability
+from sae_kedro.evaluation.measures.stability import feature_stability
 
 SPACES = ("original", "reconstruction", "codes")
 

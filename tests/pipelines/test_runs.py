@@ -18,7 +18,7 @@ from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 from conftest import ROOT
 from running import copy_project, files_in, run_command, run_session
 from sae_kedro import BatchTopKSAE, JumpReLUSAE, TopKSAE, VanillaSAE, load_sae
-from sae_kedro.activations.models import DEFAULT_MODEL, locate_model
+from sae_kedro.models import DEFAULT_MODEL, locate_model
 
 CLASSES = {"vanilla": VanillaSAE, "topk": TopKSAE, "batchtopk": BatchTopKSAE, "jumprelu": JumpReLUSAE}
 FIGURES = ("training_curves", "density_histogram", "l0_histogram", "fvu_by_k")
@@ -57,7 +57,7 @@ def test_registered_pipelines():
 def test_every_node_is_named_after_its_function():
     for name, pipeline in pipelines.items():
         for node in pipeline.nodes:
-            assert node.name == node.func.__name__, name
+            assert node.name.rpartition(".")[2] == node.func.__name__, name
 
 
 def test_free_inputs_are_configured():

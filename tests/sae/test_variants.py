@@ -10,9 +10,10 @@ import torch
 from conftest import TensorStore
 from sae_kedro import InputError, JumpReLUSAE, get_experiment_cfg, load_sae, sae_classes, save_sae, train
 from sae_kedro.config import default_lr
-from sae_kedro.sae.base import Progress, exact_level
 from sae_kedro.sae.codes import Codes, Support
+from sae_kedro.sae.contract import Progress
 from sae_kedro.sae.jumprelu import jump, step
+from sae_kedro.sae.levels import exact_level
 from sae_kedro.sae.selection import largest_of_batch
 
 VARIANTS = ["vanilla", "topk", "batchtopk", "jumprelu"]

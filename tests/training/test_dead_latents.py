@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from sae_kedro import sae_classes
-from sae_kedro.sae.base import Forward
 from sae_kedro.sae.codes import Codes, Support
+from sae_kedro.sae.contract import Forward
 from sae_kedro.training.dead_latents import DeadLatents, aux_k_loss, window_in_samples
 from sae_kedro.training.trainer import Trainer
 

@@ -9,22 +9,20 @@ import re
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import torch
-from filelock import FileLock, Timeout
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from sae_kedro.activations.chunks import Chunk, cut, one_ahead
 from sae_kedro.activations.encoder import TextEncoder, Tokens
 from sae_kedro.activations.shards import (
     CACHES,
-    LOCK_FILE,
     DamagedShardError,
     ShardInfo,
     out_of_place,
@@ -33,13 +31,11 @@ from sae_kedro.activations.shards import (
     shard_path,
     write_shard,
 )
-from sae_kedro.activations.texts import Corpus, clean_text, rejected, text_hash
+from sae_kedro.activations.turns import Turns
+from sae_kedro.corpora.base import Corpus, text_hash
 from sae_kedro.errors import InputError
 
 logger = logging.getLogger(__name__)
-
-SHARD_SIZE = 8192
-_Item = TypeVar("_Item")
 
 
 class Rows(NamedTuple):
@@ -76,7 +72,7 @@ class EmbeddingCache:
     def __init__(self, folder: Path, corpus: Corpus, encoder: TextEncoder, limit: int | None) -> None:
         self.folder, self.corpus, self.encoder, self.limit = folder, corpus, encoder, limit
         self.shards: list[ShardInfo] = []
-        self._lock, self._told = FileLock(folder / LOCK_FILE), set[str]()
+        self._turns, self._told = Turns(folder), set[str]()
         with suppress(OSError):
             os.utime(folder)  # the time of last use, for `kedro sae cache list`
         self._take_in()
@@ -178,7 +174,7 @@ class EmbeddingCache:
         following = None if self.complete else self._account(known + 1)
         if following is None or following.first_row <= self._next_row:
             return False
-        with self._turn():
+        with self._turns.take(self.n_texts):
             self._take_in()
             if len(self.shards) == known:
                 self.shards.append(self._encode_again(known, self._next_row, following.first_row))
@@ -211,7 +207,7 @@ class EmbeddingCache:
         return table
 
     def _mended(self, index: int, columns: list[str]) -> pa.Table:
-        with self._turn():
+        with self._turns.take(self.n_texts):
             with suppress(DamagedShardError, OSError):
                 return self._sound(index, columns)  # another process was faster
             info = self.shards[index]
@@ -240,10 +236,10 @@ class EmbeddingCache:
             start = -1
             while not self.complete and start != self._next_row:
                 start = self._next_row
-                chunks = _chunks(self.corpus, start, None if self.limit is None else self.limit - self.n_texts)
-                for chunk, tokens in _one_ahead((chunk, self.encoder.tokenise(chunk.texts)) for chunk in chunks):
+                chunks = cut(self.corpus, start, None if self.limit is None else self.limit - self.n_texts)
+                for chunk, tokens in one_ahead((chunk, self.encoder.tokenise(chunk.texts)) for chunk in chunks):
                     if chunk.next_row > self._next_row:
-                        with self._turn():
+                        with self._turns.take(self.n_texts):
                             self._take_in()
                             if chunk.first_row == self._next_row:
                                 self.shards.append(self._write(len(self.shards), chunk, bar, tokens))
@@ -257,12 +253,12 @@ class EmbeddingCache:
             bar.refresh()
 
     def _encode_again(self, index: int, start: int, end: int) -> ShardInfo:
-        chunk = next(_chunks(self.corpus, start, end_row=end), None)
+        chunk = next(cut(self.corpus, start, end_row=end), None)
         if chunk is None:
             raise InputError(f"{self.corpus.name} no longer holds the texts that were encoded; was it changed?")
         return self._write(index, chunk)
 
-    def _write(self, index: int, chunk: _Chunk, bar: Any = None, tokens: Tokens | None = None) -> ShardInfo:
+    def _write(self, index: int, chunk: Chunk, bar: Any = None, tokens: Tokens | None = None) -> ShardInfo:
         vectors = self.encoder.encode(chunk.texts, bar.update if bar is not None else None, tokens)
         finite = vectors.isfinite().all(dim=1)
         skipped, texts = dict(chunk.skipped), chunk.texts
@@ -273,79 +269,7 @@ class EmbeddingCache:
                 [text for text, keep in zip(texts, finite.tolist(), strict=True) if keep],
             )
         info = ShardInfo(len(texts), chunk.first_row, chunk.next_row, chunk.last, skipped)
-        with self._disk():
+        with self._turns.disk(self.n_texts):
             hashes = [text_hash(text) for text in texts]
             write_shard(shard_path(self.folder, index), info, texts, hashes, vectors.numpy())
         return info
-
-    @contextmanager
-    def _turn(self) -> Iterator[None]:
-        """Hold the lock under which shards are encoded and written."""
-        with self._disk():
-            self.folder.mkdir(parents=True, exist_ok=True)
-            try:
-                self._lock.acquire(blocking=False)
-            except Timeout:
-                sentence = f"Another run is encoding into {self.folder}; waiting for it"
-                if sentence not in self._told:
-                    self._told.add(sentence)
-                    logger.info(sentence)
-                self._lock.acquire()
-        try:
-            yield
-        finally:
-            self._lock.release()
-
-    @contextmanager
-    def _disk(self) -> Iterator[None]:
-        """Turn what the disk refuses into a sentence."""
-        try:
-            yield
-        except OSError as error:
-            raise InputError(
-                f"{self.folder} cannot be written ({error.strerror or error}); the {self.n_texts:,} texts encoded so "
-                "far are kept: make room, or set data_root to another disk, and run again"
-            ) from error
-
-
-def _one_ahead(items: Iterator[_Item]) -> Iterator[_Item]:
-    """Yield what `items` yields, which computes the next item in a thread of its own meanwhile."""
-    with ThreadPoolExecutor(max_workers=1) as thread:
-        coming = thread.submit(next, items, None)
-        while (item := coming.result()) is not None:
-            coming = thread.submit(next, items, None)
-            yield item
-
-
-class _Chunk(NamedTuple):
-    texts: list[str]
-    first_row: int
-    next_row: int
-    last: bool
-    skipped: dict[str, int]
-
-
-def _chunks(corpus: Corpus, start: int, left: int | None = None, end_row: int | None = None) -> Iterator[_Chunk]:
-    """Cut the texts of a corpus from row `start` on into chunks: at `SHARD_SIZE` texts, and where `left` runs out.
-
-    Given `end_row`, one chunk holds everything up to that row.
-    """
-    texts: list[str] = []
-    skipped: Counter[str] = Counter()
-    first = row = start
-    full = SHARD_SIZE if end_row is None else float("inf")
-    for value in corpus.rows(start):
-        if row == end_row or len(texts) >= min(full, float("inf") if left is None else left):
-            yield _Chunk(texts, first, row, False, dict(skipped))
-            left = None if left is None else left - len(texts)
-            if left == 0 or end_row is not None:
-                return
-            texts, skipped, first = [], Counter(), row
-        row += 1
-        reason = rejected(value)
-        if reason is None:
-            texts.append(clean_text(str(value)))
-        else:
-            skipped[reason] += 1
-    if row > first:
-        yield _Chunk(texts, first, row, True, dict(skipped))

@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sae_kedro.activations.models import locate_model, model_fingerprint
 from sae_kedro.errors import InputError
+from sae_kedro.machine import resolve_dtype
+from sae_kedro.models import locate_model, model_fingerprint
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -179,15 +180,6 @@ def load_model(model_name: str, device: str = "cpu") -> SentenceTransformer:
     from sentence_transformers import SentenceTransformer
 
     return SentenceTransformer(str(locate_model(model_name)), device=device)
-
-
-def resolve_dtype(dtype: str, device: str) -> str:
-    """Turn `auto` into bfloat16 where the machine multiplies it faster than float32 (tensor cores, AMX)."""
-    if dtype != "auto":
-        return dtype
-    if device.startswith("cuda"):
-        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
-    return "bfloat16" if device == "cpu" and torch.cpu._is_amx_tile_supported() else "float32"
 
 
 def _is_plain_transformer(model: Any) -> bool:

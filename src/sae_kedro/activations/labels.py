@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sae_kedro.activations.store import ActivationsStoreSBERT
-from sae_kedro.activations.texts import Corpus, clean_text, rejected, text_hash
+from sae_kedro.corpora.base import Corpus, clean_text, rejected, text_hash
 from sae_kedro.errors import InputError
 
 MOST_LABELLED = 10_000

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sae_kedro.activations.cache import EmbeddingCache
 from sae_kedro.activations.encoder import TextEncoder
-from sae_kedro.activations.texts import Corpus
+from sae_kedro.corpora.base import Corpus
 from sae_kedro.errors import InputError
 
 

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from sae_kedro.activations.cache import EmbeddingCache
 from sae_kedro.activations.encoder import EmbeddingModel, TextEncoder
-from sae_kedro.activations.texts import Corpus, open_corpus
 from sae_kedro.config import post_init_cfg
+from sae_kedro.corpora.base import Corpus
+from sae_kedro.corpora.opening import open_corpus
 
 Part = Literal["held out", "calibration", "training"]
 

@@ -61,3 +61,13 @@ def _draws(n: int, n_resamples: int, seed: int) -> Iterator[NDArray[np.int64]]:
 
 def _interval(values: Floats) -> list[float]:
     return [float(bound) for bound in np.percentile(values, PERCENTILES)]
+
+
+def means_with_intervals(values: dict[str, Floats]) -> dict[str, float | list[float]]:
+    """Return the mean of each array under its name, and its 95 % interval under the name with `_ci95`."""
+    metrics: dict[str, float | list[float]] = {}
+    intervals = mean_intervals(values)
+    for name, each in values.items():
+        metrics[name] = float(each.mean())
+        metrics[f"{name}_ci95"] = intervals[name]
+    return metrics

@@ -1,10 +1,16 @@
-"""A run's metrics as a page of Markdown."""
+"""A run's metrics as a page: of Markdown, or of HTML with all plots."""
 
 from __future__ import annotations
 
-from typing import Any
+from html import escape
+from typing import TYPE_CHECKING, Any
 
-SPACES = ("original", "reconstruction", "codes")
+from sae_kedro.evaluation.representations import SPACES
+from sae_kedro.evaluation.style import INK
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
 _CI = "_ci95"
 
 
@@ -22,6 +28,22 @@ def report_markdown(metrics: dict[str, Any]) -> str:
         lines += [_row(stem, *(values.get(f"{stem}_{space}", "–") for space in SPACES)) for stem in stems] + [""]
     lines += _table("metric", "value") + [_row(key, value) for key, value in single.items()]
     return "\n".join(lines) + "\n"
+
+
+def report_html(metrics: dict[str, Any], figures: list[go.Figure]) -> str:
+    """Put a table of metrics and all figures on one page that opens without a network."""
+    rows = "".join(
+        f"<tr><th>{name}</th><td>{escape(value)}</td></tr>" for name, value in shown_metrics(metrics).items()
+    )
+    plots = [figure.to_html(full_html=False, include_plotlyjs=index == 0) for index, figure in enumerate(figures)]
+    return (
+        "<!doctype html><html lang='en'><meta charset='utf-8'><title>SAE report</title><style>"
+        f"body{{font:15px/1.5 system-ui,sans-serif;color:{INK};max-width:960px;margin:2em auto}}"
+        "table{border-collapse:collapse}th,td{text-align:left;padding:.15em 1.2em .15em 0;font-weight:normal}"
+        f"td{{font-variant-numeric:tabular-nums}}</style><h1>{escape(metrics['sae_type'])}</h1><table>{rows}</table>"
+        + "".join(plots)
+        + "</html>"
+    )
 
 
 def shown_metrics(metrics: dict[str, Any]) -> dict[str, str]:

@@ -33,6 +33,10 @@ class Representations(NamedTuple):
         return Representations(self.original[rows], self.reconstruction[rows], self.codes[rows])
 
 
+SPACES = Representations._fields
+"""Names of the three, in metrics and tables."""
+
+
 @torch.no_grad()
 def represent(sae: SAE, x: Tensor) -> Representations:
     """Encode and reconstruct at least one embedding, `x (n, act_size)`, `CHUNK` at a time."""

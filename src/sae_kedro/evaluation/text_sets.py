@@ -7,9 +7,11 @@ import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from sae_kedro.activations.texts import LocalFiles, rejected
+from sae_kedro.corpora.base import rejected
+from sae_kedro.corpora.columns import Column
+from sae_kedro.corpora.kinds.files import LocalFiles
 from sae_kedro.errors import InputError, nearest
 
 PAIR_KINDS = (".jsonl", ".csv")
@@ -36,18 +38,6 @@ class RetrievalSet(NamedTuple):
     """By query, the positive judgements by document."""
 
 
-def check_text_sets(cfg: dict[str, Any]) -> None:
-    """Make sure, before a model loads, that `sts_path` and `retrieval_path` can be read.
-
-    Raises:
-        InputError: What is wrong with which of them.
-    """
-    if cfg["sts_path"] is not None:
-        read_pairs(cfg["sts_path"])
-    if cfg["retrieval_path"] is not None:
-        read_retrieval(cfg["retrieval_path"])
-
-
 def read_pairs(path: str) -> SentencePairs:
     """Read JSON lines or CSV, plain or gzipped, with `sentence1`, `sentence2` and a numeric `score`.
 
@@ -59,7 +49,7 @@ def read_pairs(path: str) -> SentencePairs:
     if not file.is_file() or not file.name.removesuffix(".gz").endswith(PAIR_KINDS):
         raise InputError(f"sts_path={path!r} is not a {' or '.join(PAIR_KINDS)} file, plain or with .gz")
     columns = (
-        LocalFiles(path, [file], column, key="sts_path needs sentence1, sentence2 and score; column").rows()
+        LocalFiles(path, [file], Column(column, "sts_path needs sentence1, sentence2 and score; column", None)).rows()
         for column in PAIR_COLUMNS
     )
     rows = list(zip(*columns, strict=True))

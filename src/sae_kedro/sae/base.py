@@ -7,76 +7,23 @@ sparse gradients included, is here.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator
-from typing import Any, ClassVar, NamedTuple
+from collections.abc import Iterator
+from typing import Any, ClassVar
 
 import torch
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from sae_kedro.errors import InputError, shown
-from sae_kedro.keys import ExperimentConfig, check_model
+from sae_kedro.keys import ExperimentConfig
 from sae_kedro.sae import ops
 from sae_kedro.sae.codes import Codes, Support
+from sae_kedro.sae.contract import Encoding, Forward, Progress, SAEOptions, SAEOutput
+from sae_kedro.sae.scaling import InputScaling
 from sae_kedro.sae.screening import Int8Product, chunk_rows
-
-STANDARDISE_EPS = 1e-5
-
-
-class SAEOptions(BaseModel):
-    """A variant's own configuration keys: subclass it inside the variant, one described `Field` per key."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, validate_default=True, allow_inf_nan=False)
+from sae_kedro.validation import check_model
 
 
-class Encoding(NamedTuple):
-    """What the encoder computed for `n` scaled inputs."""
-
-    codes: Codes
-    pre_values: Tensor | None
-    """Pre-activations at the support of the codes, differentiable; None for encoders that have none."""
-
-
-class Forward(NamedTuple):
-    """One pass in scaled space, as losses see it."""
-
-    x: Tensor
-    """`(n, act_size)`, the scaled input: the dataset mean removed, mean squared norm `act_size`."""
-    codes: Codes
-    pre_values: Tensor | None
-    x_hat: Tensor
-    """`(n, act_size)`, the reconstruction of `x`."""
-
-
-class SAEOutput(NamedTuple):
-    """What calling an SAE returns."""
-
-    x_hat: Tensor
-    """`(n, act_size)`, the reconstruction in the space of the embeddings."""
-    codes: Tensor
-    """`(n, dict_size)`, dense."""
-
-
-class RowStats(NamedTuple):
-    """Mean and standard deviation of each text's embedding, which `input_unit_norm` removes."""
-
-    mean: Tensor
-    std: Tensor
-
-
-class Progress(NamedTuple):
-    """Where training stands, for a variant's `after_step`."""
-
-    step: int
-    n_steps: int
-    l0: Tensor
-    """Scalar: mean active latents per text in the batch just seen."""
-    dead: Tensor
-    """`(n_dead,)`: latents that had not fired for `dead_after` epochs before that batch."""
-
-
-class SAE(nn.Module):
+class SAE(InputScaling):
     """A sparse autoencoder over embeddings.
 
     Args:
@@ -88,9 +35,6 @@ class SAE(nn.Module):
         b_enc: `(dict_size,)`.
         W_dec: `(dict_size, act_size)`, rows of unit norm: the decoder directions.
         b_dec: `(act_size,)`.
-        mean: `(act_size,)`, subtracted from the (standardised) embeddings.
-        train_mean: `(act_size,)`, mean of the training embeddings before any scaling: the baseline of FVU.
-        scale: Scalar that brings the mean squared norm of centred embeddings to `act_size`.
         density: `(dict_size,)`, share of the last epoch's texts on which each latent fired; NaN before training.
     """
 
@@ -110,23 +54,16 @@ class SAE(nn.Module):
     Options: ClassVar[type[SAEOptions]] = SAEOptions
     """The variant's own keys."""
 
-    mean: Tensor
-    scale: Tensor
-    train_mean: Tensor
     density: Tensor
 
     def __init__(self, cfg: dict[str, Any]) -> None:
-        super().__init__()
         for key in ("act_size", "dict_size", "top_k"):
             if type(cfg.get(key)) is not int or cfg[key] < 1:
                 raise InputError(f"{key}={shown(cfg.get(key))} must be a whole number of at least 1 to build an SAE")
         core = check_model(ExperimentConfig, {key: cfg[key] for key in ("input_unit_norm", "seed") if key in cfg})
-        self.cfg = dict(cfg)
-        self.act_size, self.dict_size = int(cfg["act_size"]), int(cfg["dict_size"])
+        super().__init__(int(cfg["act_size"]), bool(core["input_unit_norm"]))
+        self.cfg, self.dict_size = dict(cfg), int(cfg["dict_size"])
         self.top_k = min(int(cfg["top_k"]), self.dict_size)
-        self.input_unit_norm = bool(core["input_unit_norm"])
-        if self.input_unit_norm and self.act_size == 1:
-            raise InputError("input_unit_norm=True leaves nothing of embeddings of act_size=1; set it to False")
         own = {key: cfg[key] for key in self.Options.model_fields if cfg.get(key) is not None}
         self.options = self.Options(**check_model(self.Options, own))
         generator = torch.Generator().manual_seed(core["seed"])
@@ -137,9 +74,6 @@ class SAE(nn.Module):
             self.W_enc = nn.Parameter(rows.clone().t())
             self.b_enc = nn.Parameter(torch.zeros(self.dict_size))
         self.b_dec = nn.Parameter(torch.zeros(self.act_size))
-        self.register_buffer("mean", torch.zeros(self.act_size))
-        self.register_buffer("scale", torch.ones(()))
-        self.register_buffer("train_mean", torch.zeros(self.act_size))
         self.register_buffer("density", torch.full((self.dict_size,), torch.nan))
         self._pre_acts_buffer = torch.empty(0)
 
@@ -239,53 +173,6 @@ class SAE(nn.Module):
         return (x - self.b_dec) @ self.W_enc[:, latents] + self.b_enc[latents]
 
     @torch.no_grad()
-    def fit_input_scaling(self, batches: Iterable[Tensor]) -> int:
-        """Set `mean` and `scale` from one pass over the training embeddings, accumulated in float64.
-
-        Returns:
-            The number of rows seen.
-
-        Raises:
-            InputError: There are no rows, or all are the same.
-        """
-        n, total, squares = 0, torch.zeros(self.act_size, dtype=torch.float64), 0.0
-        raw_total = torch.zeros_like(total)
-        shift: Tensor | None = None  # the first row, so that squares do not cancel
-        for batch in batches:
-            rows = (self._standardise(batch)[0] if self.input_unit_norm else batch).double().cpu()
-            shift = rows[0].clone() if shift is None else shift
-            n += len(rows)
-            raw_total += batch.double().cpu().sum(dim=0)
-            total += (rows - shift).sum(dim=0)
-            squares += float((rows - shift).square().sum())
-        if n == 0 or shift is None:
-            raise InputError("there are no training texts; lower eval_fraction or raise num_examples")
-        scale = (max(0.0, squares / n - float((total / n).square().sum())) / self.act_size) ** 0.5
-        if scale < 1e-12 + 1e-6 * float(shift.norm()) / self.act_size**0.5:
-            raise InputError(f"all {n} training embeddings are the same; an SAE needs texts that differ")
-        self.mean.copy_(shift + total / n)
-        self.train_mean.copy_(raw_total / n)
-        self.scale.fill_(scale)
-        return n
-
-    def normalise(self, x: Tensor) -> tuple[Tensor, RowStats | None]:
-        """Scale embeddings `(n, act_size)`: centred, mean squared norm `act_size`; per-text statistics if removed.
-
-        Raises:
-            InputError: The embeddings have another shape.
-        """
-        x = torch.as_tensor(x).to(self.W_dec)
-        if x.ndim != 2 or x.shape[1] != self.act_size:
-            raise InputError(f"embeddings must have the shape (n, {self.act_size}); these have {tuple(x.shape)}")
-        rows, stats = self._standardise(x) if self.input_unit_norm else (x, None)
-        return (rows - self.mean) / self.scale, stats
-
-    def denormalise(self, x: Tensor, stats: RowStats | None) -> Tensor:
-        """Undo `normalise`."""
-        rows = x * self.scale + self.mean
-        return rows if stats is None else rows * (stats.std + STANDARDISE_EPS) + stats.mean
-
-    @torch.no_grad()
     def project_decoder_gradient(self) -> None:
         """Remove the part of the decoder's gradient along each decoder direction."""
         grad = self.W_dec.grad
@@ -330,10 +217,6 @@ class SAE(nn.Module):
         self.b_dec.copy_(self.b_dec @ rotation)
         if self.linear_encoder:
             self.W_enc.copy_(rotation.t() @ self.W_enc)
-
-    def _standardise(self, x: Tensor) -> tuple[Tensor, RowStats]:
-        stats = RowStats(x.mean(dim=1, keepdim=True), x.std(dim=1, keepdim=True))
-        return (x - stats.mean) / (stats.std + STANDARDISE_EPS), stats
 
     @torch.no_grad()
     def pre_acts_by_chunk(self, x: Tensor, rows: int = 1024) -> Iterator[Tensor]:
@@ -391,25 +274,3 @@ class SAE(nn.Module):
         if old.numel() < size or (old.dtype, old.device) != (x.dtype, x.device):
             self._pre_acts_buffer = x.new_empty(size)
         return self._pre_acts_buffer[:size].view(len(x), self.dict_size)
-
-
-def exact_level(candidates: Iterable[Tensor], n_above: int) -> float:
-    """Find the level that exactly `n_above` of all candidates exceed, in memory that grows with `n_above` alone.
-
-    Args:
-        candidates: Any number of 1-d tensors of scores.
-        n_above: How many scores shall lie above the level.
-
-    Returns:
-        The middle between the last score above and the first one below, so that `>` and `>=` agree; minus infinity
-        if there are no more than `n_above` candidates.
-    """
-    kept = torch.empty(0)
-    for scores in candidates:
-        kept = torch.cat([kept.to(scores), scores])
-        if len(kept) > n_above + 1:
-            kept = kept.topk(n_above + 1).values
-    if len(kept) <= n_above:
-        return -math.inf
-    lowest = kept.double().topk(min(2, len(kept)), largest=False).values
-    return float(lowest.mean()) if n_above else float(lowest[0])

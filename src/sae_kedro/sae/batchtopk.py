@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from sae_kedro.errors import InputError
-from sae_kedro.sae.base import SAE, exact_level
+from sae_kedro.sae.base import SAE
 from sae_kedro.sae.codes import Support
+from sae_kedro.sae.levels import exact_level
 from sae_kedro.sae.screening import Int8Product
 from sae_kedro.sae.selection import largest_of_batch
 

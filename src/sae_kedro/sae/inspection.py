@@ -91,7 +91,7 @@ def _harmless(node: ast.stmt) -> bool:
         if module == "sae_kedro.sae":
             import sae_kedro.sae
 
-            return {alias.name for alias in node.names} <= set(sae_kedro.sae.__all__)
+            return {alias.name for alias in node.names} <= set(dir(sae_kedro.sae))
         return find_spec(module.split(".")[0]) is not None
     if isinstance(node, ast.Assign | ast.AnnAssign):
         return node.value is None or isinstance(node.value, ast.Constant | ast.List | ast.Tuple | ast.Dict)

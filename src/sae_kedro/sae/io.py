@@ -18,9 +18,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from sae_kedro.config import resolve_device
 from sae_kedro.errors import InputError, shown
-from sae_kedro.memory import available_memory, in_words
+from sae_kedro.machine import available_memory, in_words, resolve_device
 from sae_kedro.sae.base import SAE
 from sae_kedro.sae.registry import sae_classes
 

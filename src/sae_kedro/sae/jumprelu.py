@@ -9,8 +9,10 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from sae_kedro.sae.base import SAE, Forward, Progress, SAEOptions, exact_level
+from sae_kedro.sae.base import SAE
 from sae_kedro.sae.codes import Support
+from sae_kedro.sae.contract import Forward, Progress, SAEOptions
+from sae_kedro.sae.levels import exact_level
 from sae_kedro.sae.screening import Int8Product
 
 

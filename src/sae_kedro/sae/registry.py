@@ -11,6 +11,7 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, NamedTuple
 
+from sae_kedro._version import __version__
 from sae_kedro.errors import InputError, nearest, shown
 from sae_kedro.keys import ExperimentConfig
 
@@ -66,8 +67,6 @@ class SAERegistry(Mapping[str, "type[SAE]"]):
 
     def providers(self) -> dict[str, list[Provider]]:
         """Return who offers each name, without importing anything."""
-        from sae_kedro import __version__
-
         offered = {name: [Provider("sae-kedro", __version__, target)] for name, target in BUILT_IN.items()}
         for point in sorted(set(entry_points(group=GROUP)), key=lambda point: (point.name, point.value)):
             offered.setdefault(point.name, []).append(_provider(point))

@@ -10,8 +10,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from sae_kedro.sae.base import SAE, Forward, Progress, SAEOptions, exact_level
+from sae_kedro.sae.base import SAE
 from sae_kedro.sae.codes import Support
+from sae_kedro.sae.contract import Forward, Progress, SAEOptions
+from sae_kedro.sae.levels import exact_level
 from sae_kedro.sae.screening import Int8Product
 
 

@@ -7,7 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from sae_kedro.sae.base import SAE, Forward
+from sae_kedro.sae.base import SAE
+from sae_kedro.sae.contract import Forward
 
 
 class DeadLatents:

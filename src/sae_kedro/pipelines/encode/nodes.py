@@ -8,8 +8,9 @@ from sae_kedro.config import post_init_cfg
 
 if TYPE_CHECKING:
     from sae_kedro.activations.cache import EmbeddingCache
+    from sae_kedro.activations.encoder import TextEncoder
     from sae_kedro.activations.store import ActivationsStoreSBERT
-    from sae_kedro.activations.texts import Corpus
+    from sae_kedro.corpora.base import Corpus
 
 
 def load_config(parameters: dict[str, Any]) -> dict[str, Any]:
@@ -19,17 +20,23 @@ def load_config(parameters: dict[str, Any]) -> dict[str, Any]:
 
 def stream_texts(cfg: dict[str, Any]) -> Corpus:
     """Open the corpus as a stream of texts."""
-    from sae_kedro.activations.texts import open_corpus
+    from sae_kedro.corpora.opening import open_corpus
 
     return open_corpus(cfg)
 
 
-def encode_texts(cfg: dict[str, Any], texts: Corpus) -> EmbeddingCache:
-    """Encode every text that is not in the embedding cache yet."""
-    from sae_kedro.activations.cache import EmbeddingCache
+def load_model(cfg: dict[str, Any]) -> TextEncoder:
+    """Set up the Sentence-BERT model; its weights load when the first text has to be encoded."""
     from sae_kedro.activations.encoder import TextEncoder
 
-    cache = EmbeddingCache.open(cfg, texts, TextEncoder(cfg))
+    return TextEncoder(cfg)
+
+
+def encode_texts(cfg: dict[str, Any], model: TextEncoder, texts: Corpus) -> EmbeddingCache:
+    """Encode every text that is not in the embedding cache yet."""
+    from sae_kedro.activations.cache import EmbeddingCache
+
+    cache = EmbeddingCache.open(cfg, texts, model)
     cache.fill()
     return cache
 

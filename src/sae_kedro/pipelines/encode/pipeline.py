@@ -1,4 +1,4 @@
-"""parameters -> cfg -> texts -> embeddings -> activations_store."""
+"""parameters -> cfg -> model, texts -> embeddings -> activations_store."""
 
 from __future__ import annotations
 
@@ -13,12 +13,16 @@ def create_pipeline() -> Pipeline:
         [
             Node(nodes.load_config, "parameters", "cfg", name="load_config"),
             Node(nodes.stream_texts, "cfg", "texts", name="stream_texts"),
-            Node(nodes.encode_texts, ["cfg", "texts"], "embeddings", name="encode_texts"),
+            Node(nodes.load_model, "cfg", "model", name="load_model"),
+            Node(nodes.encode_texts, ["cfg", "model", "texts"], "embeddings", name="encode_texts"),
             Node(
                 nodes.buffer_activations,
                 ["cfg", "embeddings"],
                 "activations_store",
                 name="buffer_activations",
             ),
-        ]
+        ],
+        tags="encode",
+        namespace="encode",
+        prefix_datasets_with_namespace=False,
     )

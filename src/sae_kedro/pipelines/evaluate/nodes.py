@@ -67,16 +67,15 @@ def _split_name(cfg: dict[str, Any], sae: SAE, data_key: str, split: str) -> str
     return "partly trained on"
 
 
-def plot_evaluation(evaluation: Evaluation) -> tuple[go.Figure, go.Figure, go.Figure]:
-    """Plot latent densities, L0, and FVU against the number of codes kept."""
-    from sae_kedro.evaluation import plots
+def plot_evaluation(evaluation: Evaluation) -> list[go.Figure]:
+    """Draw every figure that there is: latent densities, L0, FVU against the number of codes kept."""
+    from sae_kedro.evaluation.figures import figures
 
-    return plots.density_histogram(evaluation), plots.l0_histogram(evaluation), plots.fvu_by_k(evaluation)
+    return [figure(evaluation) for figure in figures().values()]
 
 
 def write_report(metrics: dict[str, Any], *figures: go.Figure) -> tuple[str, str]:
     """Put the metrics and all figures on one HTML page, and the metrics on one of Markdown."""
-    from sae_kedro.evaluation.plots import report_html
-    from sae_kedro.evaluation.report import report_markdown
+    from sae_kedro.evaluation.report import report_html, report_markdown
 
     return report_html(metrics, list(figures)), report_markdown(metrics)

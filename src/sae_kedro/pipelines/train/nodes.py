@@ -14,17 +14,21 @@ if TYPE_CHECKING:
     from sae_kedro.training.tracking import Tracker
 
 
+def model_folder(cfg: dict[str, Any]) -> Path:
+    """Return where the SAE of a configuration and its checkpoints lie."""
+    return Path(cfg["data_root"], "06_models", cfg["sae_type"])
+
+
 def train_sae(cfg: dict[str, Any], activations_store: ActivationsStoreSBERT) -> tuple[SAE, Tracker]:
     """Build the chosen variant and train it, tracking metrics in `history.jsonl` and W&B."""
     from sae_kedro.sae.registry import sae_classes
+    from sae_kedro.training.loop import train
     from sae_kedro.training.tracking import Tracker
-    from sae_kedro.training.trainer import train
 
-    root, kind = Path(cfg["data_root"]), cfg["sae_type"]
-    sae = sae_classes[kind](cfg)
-    tracker = Tracker(cfg, root / "08_reporting" / kind)
+    sae = sae_classes[cfg["sae_type"]](cfg)
+    tracker = Tracker(cfg, Path(cfg["data_root"]) / "08_reporting" / cfg["sae_type"])
     try:
-        return train(sae, activations_store, cfg, root / "06_models" / kind, tracker), tracker
+        return train(sae, activations_store, cfg, model_folder(cfg), tracker), tracker
     except BaseException:
         tracker.close(exit_code=1)
         raise

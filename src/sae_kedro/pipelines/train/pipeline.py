@@ -1,4 +1,4 @@
-"""cfg, activations_store -> sae, training_curves; the tracker stays open until the evaluation is in."""
+"""cfg, activations_store -> sae, training curves; the tracker stays open until the evaluation is in."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from sae_kedro.pipelines.train import nodes
 
 def create_pipeline() -> Pipeline:
     """Train the chosen variant on the activation buffer."""
-    return Pipeline(
-        [
-            Node(nodes.train_sae, ["cfg", "activations_store"], ["sae", "tracker"], name="train_sae"),
-            Node(nodes.plot_training, "tracker", "training_curves", name="plot_training"),
-            Node(nodes.close_tracker, ["tracker", "evaluation", "downstream"], None, name="close_tracker"),
-        ]
-    )
+    train_sae = Node(nodes.train_sae, ["cfg", "activations_store"], ["sae", "tracker"], name="train_sae", tags="train")
+    report = [
+        Node(nodes.plot_training, "tracker", "figure_training_curves", name="plot_training", tags="train"),
+        Node(nodes.close_tracker, ["tracker", "evaluation", "downstream"], None, name="close_tracker", tags="evaluate"),
+    ]
+    return Pipeline([train_sae, Pipeline(report, namespace="report", prefix_datasets_with_namespace=False)])

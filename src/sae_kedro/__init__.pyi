@@ -1,0 +1,16 @@
+from ._version import __version__ as __version__
+from .activations.encoder import load_model as load_model
+from .activations.store import ActivationsStoreSBERT as ActivationsStoreSBERT
+from .config import get_experiment_cfg as get_experiment_cfg
+from .config import post_init_cfg as post_init_cfg
+from .errors import InputError as InputError
+from .evaluation.metrics import evaluate as evaluate
+from .sae.base import SAE as SAE
+from .sae.batchtopk import BatchTopKSAE as BatchTopKSAE
+from .sae.io import load_sae as load_sae
+from .sae.io import save_sae as save_sae
+from .sae.jumprelu import JumpReLUSAE as JumpReLUSAE
+from .sae.registry import sae_classes as sae_classes
+from .sae.topk import TopKSAE as TopKSAE
+from .sae.vanilla import VanillaSAE as VanillaSAE
+from .training.loop import train as train

@@ -1,0 +1,134 @@
+"""`kedro sae cache`: list, verify and prune the embedding caches under `data_root`. Torch does not load."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from datetime import datetime
+from pathlib import Path
+
+import click
+
+from sae_kedro.errors import nearest
+
+_NAME = re.compile(r"[0-9A-Za-z-]+-[0-9a-f]{16}")
+_data_root = click.option("--data-root", metavar="FOLDER", help="Default: the data_root of this project.")
+
+
+@click.group()
+def cache() -> None:
+    """List, verify and prune embedding caches."""
+
+
+@cache.command(name="list")
+@_data_root
+def list_command(data_root: str | None) -> None:
+    """List every cache: name, texts, shards, size on disk, state, last use."""
+    from sae_kedro.activations.shards import survey
+
+    caches = _caches(data_root)
+    if not caches:
+        click.echo("there is no cache")
+    for folder in caches.values():
+        found = list(survey(folder))
+        infos = [finding.info for finding in found if finding.info]
+        state = "damaged" if len(infos) < len(found) else "complete" if infos and infos[-1].last else "partial"
+        size = sum(file.stat().st_size for file in folder.iterdir()) / 1e6
+        used = datetime.fromtimestamp(folder.stat().st_mtime)
+        click.echo(
+            f"{folder.name}  {sum(info.n_texts for info in infos):,} texts  {len(found):,} shards  {size:,.1f} MB  "
+            f"{state}  last used {used:%Y-%m-%d %H:%M}"
+        )
+
+
+@cache.command()
+@click.argument("names", nargs=-1)
+@_data_root
+def verify(names: tuple[str, ...], data_root: str | None) -> None:
+    """Read every shard of all caches, or of those NAMES, and name the damaged ones; any makes the exit code 1."""
+    from sae_kedro.activations.shards import survey
+
+    findings = [finding for folder in _chosen(names, data_root) for finding in survey(folder, thorough=True)]
+    damaged = [finding for finding in findings if finding.problem]
+    for finding in damaged:
+        click.echo(f"{finding.path}: {finding.problem}")
+    if damaged:
+        raise click.ClickException(
+            f"{len(damaged):,} of {len(findings):,} shards are damaged; a run mends those it reads"
+        )
+    click.echo(f"{len(findings):,} shards are as they were written")
+
+
+@cache.command()
+@click.argument("names", nargs=-1)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@_data_root
+def prune(names: tuple[str, ...], yes: bool, data_root: str | None) -> None:
+    """Remove the caches NAMES; without any, what no run can use: damaged shards and leftovers of killed runs."""
+    from filelock import FileLock, Timeout
+
+    from sae_kedro.activations.shards import LOCK_FILE
+
+    def doomed(folder: Path) -> list[Path]:
+        return [folder] if names else _useless(folder)
+
+    folders = [folder for folder in _chosen(names, data_root) if doomed(folder)]
+    if not folders:
+        click.echo("there is nothing to remove")
+        return
+    click.echo("\n".join(f"to be removed: {place}" for folder in folders for place in doomed(folder)))
+    if not yes:
+        click.confirm("Remove?", abort=True)
+    for folder in folders:
+        try:
+            with FileLock(folder / LOCK_FILE).acquire(blocking=False):
+                for place in doomed(folder):
+                    shutil.rmtree(place) if place.is_dir() else place.unlink()
+        except Timeout:
+            click.echo(f"{folder.name} is left alone: a run is encoding into it")
+
+
+def _useless(folder: Path) -> list[Path]:
+    """List damaged shards and leftovers, or the folder itself if it holds nothing else."""
+    from sae_kedro.activations.shards import LOCK_FILE, survey
+
+    findings = list(survey(folder, thorough=True))
+    useless = [finding.path for finding in findings if finding.problem and finding.path.is_file()]
+    useless += sorted(folder.glob("*.tmp"))
+    return useless if set(folder.iterdir()) - {*useless, folder / LOCK_FILE} else [folder]
+
+
+def _chosen(names: tuple[str, ...], data_root: str | None) -> list[Path]:
+    """Look the named caches up among those that exist; without names, all."""
+    caches = _caches(data_root)
+    for name in names:
+        if name not in caches:
+            raise click.ClickException(
+                f"there is no cache {name!r}{nearest(name, caches)}; `kedro sae cache list` shows all"
+            )
+    return [caches[name] for name in names or caches]
+
+
+def _caches(data_root: str | None) -> dict[str, Path]:
+    """Find the folders of all caches, by name."""
+    from sae_kedro.activations.shards import CACHES
+
+    root = (_project_data_root() if data_root is None else Path(os.path.expanduser(data_root))) / CACHES
+    found = root.iterdir() if root.is_dir() else ()
+    return {
+        folder.name: folder
+        for folder in sorted(found)
+        if _NAME.fullmatch(folder.name) and folder.is_dir() and not folder.is_symlink()
+    }
+
+
+def _project_data_root() -> Path:
+    from kedro.framework.session import KedroSession
+
+    with KedroSession.create() as session:
+        context = session.load_context()
+    return Path(context.project_path) / os.path.expanduser(str(context.config_loader["globals"]["data_root"]))
+
+
+COMMANDS = [cache]

@@ -1,0 +1,74 @@
+"""Kedro's own `run`, with errors that are one sentence."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import click
+from kedro.config import MissingConfigException
+from kedro.framework.cli.project import run as run
+from kedro.framework.project import pipelines
+from kedro.pipeline.pipeline import OutputNotUniqueError
+
+from sae_kedro.errors import InputError, nearest
+from sae_kedro.training.interrupts import Interrupted
+
+
+def _check_pipelines(names: list[str]) -> None:
+    for name in names:
+        if name not in pipelines:
+            known = ", ".join(key for key in pipelines if not key.startswith("_"))
+            raise InputError(f"there is no pipeline {name!r}; choose one of {known}{nearest(name, pipelines)}")
+
+
+def _full_names(given: list[str]) -> list[str]:
+    """Complete names of nodes that leave out the group in which the picture of the pipeline folds them."""
+    known = {node.name.rpartition(".")[2]: node.name for pipeline in pipelines.values() for node in pipeline.nodes}
+    for name in given:
+        if name not in {*known, *known.values()}:
+            raise InputError(f"there is no node {name!r}; choose among {', '.join(known)}{nearest(name, known)}")
+    return [known.get(name, name) for name in given]
+
+
+def _one_sentence(command: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        try:
+            _check_pipelines([name for name in (kwargs["pipeline"], *kwargs["pipelines"]) if name])
+            for option in ("node_names", "from_nodes", "to_nodes"):
+                kwargs[option] = _full_names(kwargs[option])
+            return command(*args, **kwargs)
+        except Interrupted as interrupted:
+            click.echo(interrupted, err=True)
+            raise SystemExit(interrupted.exit_code) from None
+        except KeyboardInterrupt:
+            click.echo("Interrupted; the same command goes on from what is finished by now", err=True)
+            raise SystemExit(130) from None
+        except OutputNotUniqueError as error:
+            both = " and ".join(kwargs["pipelines"])
+            raise click.ClickException(f"{both} make the same datasets; run one after the other") from error
+        except Exception as error:
+            if (sentence := _sentence(error)) is None:
+                raise
+            raise click.ClickException(sentence) from error
+
+    return wrapped
+
+
+def _sentence(error: Exception) -> str | None:
+    """Return what an error says if it is meant for users: one of ours, or one that Kedro raises about its options."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, (InputError, MissingConfigException)):
+            return str(cause)
+        cause = cause.__cause__
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    raised_in = "" if trace is None else str(trace.tb_frame.f_globals.get("__name__"))
+    return " ".join(str(error).split()) if type(error) is ValueError and raised_in.startswith("kedro.") else None
+
+
+run.callback = _one_sentence(run.callback)

@@ -1,0 +1,108 @@
+"""Local files: one, those of a folder, or those that a glob matches."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import io
+import os
+import zlib
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from sae_kedro.corpora.base import Corpus, rejected, without_columns
+from sae_kedro.corpora.columns import Column
+from sae_kedro.corpora.formats import FORMATS
+from sae_kedro.corpora.text_files import ending
+from sae_kedro.errors import InputError
+
+
+class LocalFiles(Corpus):
+    """One or more files of known formats, plain or gzipped.
+
+    Args:
+        name: The path as it was given.
+        files: The files.
+        column: The column to read.
+    """
+
+    precedence = 1
+
+    def __init__(self, name: str, files: list[Path], column: Column) -> None:
+        self.name, self.files, self.column = name, files, column
+
+    @classmethod
+    def open(cls, cfg: dict[str, Any], key: str) -> LocalFiles | None:
+        """Open the files behind a path, the texts of which must be at least one."""
+        path = str(cfg["dataset_path"])
+        if not (files := _found(path)):
+            return None
+        corpus = cls(path, files, Column(str(cfg[key]), key, cfg["bad_lines"]))
+        if key == "text_column":
+            corpus._check_texts()
+        elif any(ending(file) == ".txt" for file in files):
+            raise without_columns(cfg, key)
+        return corpus
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the files' contents and of how they are read; files above 64 MiB by sample, size and time."""
+        digest = hashlib.sha256(repr((self.column.name, self.column.bad_lines)).encode())
+        for file in self.files:
+            size = file.stat().st_size
+            digest.update(f"{file.name}:{size}".encode())
+            with file.open("rb") as handle:
+                if size <= 1 << 26:
+                    digest.update(handle.read())
+                else:
+                    digest.update(handle.read(1 << 20) + str(file.stat().st_mtime_ns).encode())
+                    handle.seek(-(1 << 20), io.SEEK_END)
+                    digest.update(handle.read())
+        return digest.hexdigest()
+
+    def rows(self, start: int = 0) -> Iterator[object]:
+        """Yield the column of every file, files in sorted order."""
+        return islice((row for file in self.files for row in self._read(file)), start, None)
+
+    def _read(self, file: Path) -> Iterator[object]:
+        kind = ending(file)
+        try:
+            yield from FORMATS[kind](file, self.column)
+        except (OSError, zlib.error, EOFError) as error:
+            raise InputError(f"{file} cannot be read as {kind[1:]}: {error}") from error
+
+    def _check_texts(self) -> None:
+        reasons: dict[str, int] = {}
+        for row in self.rows():
+            if (reason := rejected(row)) is None:
+                return
+            reasons[reason] = reasons.get(reason, 0) + 1
+        counted = ", ".join(f"{number} {reason}" for reason, number in reasons.items()) or "no row at all"
+        state = "empty" if reasons.keys() <= {"empty", "null"} else "not a text"
+        raise InputError(
+            f"dataset_path={self.name!r} holds no text: every row of {self.column.name!r} is {state} ({counted})"
+        )
+
+
+def _found(path: str) -> list[Path]:
+    """List the readable files behind a file name, a folder or a glob, sorted by name."""
+    location = Path(os.path.expanduser(path))
+    try:
+        if location.is_file():
+            if ending(location) not in FORMATS:
+                raise InputError(f"dataset_path={path!r} is not one of {', '.join(FORMATS)}, plain or with .gz")
+            return [location]
+        is_folder = location.is_dir()
+        found = list(location.rglob("*") if is_folder else map(Path, glob.glob(str(location), recursive=True)))
+        files = sorted(file for file in found if file.is_file() and ending(file) in FORMATS)
+    except OSError as error:
+        raise InputError(f"dataset_path={path!r} cannot be read: {error.strerror}") from error
+    if not files and (found or is_folder):
+        fault = "is a folder without" if is_folder else "matches no"
+        raise InputError(f"dataset_path={path!r} {fault} {', '.join(FORMATS)} files")
+    return files
+
+
+KIND = LocalFiles

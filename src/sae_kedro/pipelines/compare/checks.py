@@ -1,0 +1,34 @@
+"""What must hold before variants are compared."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from sae_kedro.comparison import comparison_cfgs
+from sae_kedro.errors import InputError
+from sae_kedro.keys import TABLES
+from sae_kedro.pipelines.planned_run import PlannedRun
+from sae_kedro.training.feasibility import check_trainable
+
+logger = logging.getLogger(__name__)
+
+
+def plan_comparison(run: PlannedRun) -> None:
+    """Variants and sparsities come from keys of their own, and each makes a configuration that is sound."""
+    for key in ("sae_type", "top_k"):
+        if key in run.given:
+            raise InputError(f"compare does not read {key}; set {key}s={run.given[key]}")
+    for key in TABLES["evaluate"].model_fields:
+        if run.parameters.get(key) is not None:
+            logger.warning("compare does not read %s=%r; it is for the evaluation of one SAE", key, run.parameters[key])
+    run.derive = _first_cfg
+
+
+def compare_variants(run: PlannedRun) -> None:
+    """There are texts and memory to train with."""
+    check_trainable(run.cfg)
+
+
+def _first_cfg(parameters: dict[str, Any]) -> dict[str, Any]:
+    return comparison_cfgs(parameters)[0]

@@ -1,0 +1,43 @@
+"""What must hold before an SAE is evaluated."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sae_kedro.errors import InputError, shown
+from sae_kedro.evaluation.downstream import check_downstream
+from sae_kedro.pipelines.planned_run import PlannedRun
+from sae_kedro.pipelines.train.nodes import model_folder
+
+
+def evaluate_sae(run: PlannedRun) -> None:
+    """An SAE that is not trained in this run is there, and belongs to this model."""
+    if "sae" not in run.inputs:
+        return
+    cfg = run.cfg
+    if not run.catalog.exists("sae"):
+        raise InputError(
+            f"there is no trained {cfg['sae_type']} SAE in data_root={cfg['data_root']!r}; "
+            f"run `kedro run --pipelines train --params sae_type={cfg['sae_type']}` first"
+        )
+    trained_with = run.catalog.load("sae").cfg
+    given_here = {"dict_size", "top_k", "input_unit_norm"} & set(run.given)
+    for key in ("model_name", "act_size", *sorted(given_here)):
+        value = trained_with.get(key, cfg[key])
+        if value != cfg[key]:
+            raise InputError(f"{key}={cfg[key]!r} is not what this SAE was trained with; set {key}={shown(value)}")
+
+
+def run_downstream(run: PlannedRun) -> None:
+    """Labels, sets of texts and another SAE can be read, where keys name them."""
+    cfg = run.cfg
+    if cfg["stability_path"] is not None and _place(cfg["stability_path"]) == _place(model_folder(cfg)):
+        raise InputError(
+            f"stability_path={shown(cfg['stability_path'])} is where this SAE itself is saved; move "
+            "the one of the other seed to a folder of its own"
+        )
+    check_downstream(cfg)
+
+
+def _place(path: str | Path) -> Path:
+    return Path(path).expanduser().resolve()

@@ -1,0 +1,81 @@
+"""A run before its first node: what the `checks.py` of pipelines look at, and how theirs are found."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from sae_kedro.config import post_init_cfg
+from sae_kedro.errors import InputError
+
+PATH_KEYS = ("sae_type", "data_root")
+"""Keys that are part of output paths: the catalog reads them from globals.yml and --params alone."""
+
+
+@dataclass
+class PlannedRun:
+    """What is known of a run before it starts."""
+
+    parameters: dict[str, Any]
+    """What the first node will get, as configuration and `--params` say it."""
+    given: Mapping[str, Any]
+    """What `--params` say alone."""
+    shared: Mapping[str, Any]
+    """What `globals.yml` says."""
+    catalog: Any
+    inputs: set[str]
+    """Datasets that no node of the run makes."""
+    project_path: Path
+    """Where relative paths of outputs start."""
+    derive: Callable[[dict[str, Any]], dict[str, Any]] = post_init_cfg
+    """Turns parameters into the configuration; the check of a first node may set another."""
+
+    @cached_property
+    def cfg(self) -> dict[str, Any]:
+        """The configuration, checked and completed, with an absolute `data_root` that can be written to.
+
+        Raises:
+            InputError: Whatever is wrong, in one sentence.
+        """
+        cfg = self.derive(self.parameters)
+        given = {**self.shared, **self.given}
+        for key in PATH_KEYS:
+            value = self.parameters.get(key, cfg[key])
+            if value != given.get(key):
+                raise InputError(f"set {key}={value!r} in globals.yml or with --params, not in parameters.yml")
+        for key in self.shared.keys() - set(PATH_KEYS):
+            raise InputError(f"{key!r} has no effect in globals.yml; set it in parameters.yml or with --params")
+        folder = self.project_path / os.path.expanduser(cfg["data_root"])
+        _check_writable(folder, cfg["data_root"])
+        self.parameters["data_root"] = str(folder)
+        return cfg | {"data_root": str(folder)}
+
+
+def check_of(function: Callable[..., Any]) -> Callable[[PlannedRun], None] | None:
+    """Return what must hold before a node runs: the function of its name in the `checks.py` beside its `nodes.py`.
+
+    Args:
+        function: The function that the node calls.
+    """
+    module = f"{function.__module__.rpartition('.')[0]}.checks"
+    if not module.startswith(f"{__package__}.") or find_spec(module) is None:
+        return None
+    check: Callable[[PlannedRun], None] | None = getattr(import_module(module), function.__name__, None)
+    return check
+
+
+def _check_writable(folder: Path, given: str) -> None:
+    if "\0" in given or os.path.expanduser(given).startswith("~"):
+        raise InputError(f"data_root={given!r} is not a folder's name: it holds a NUL or names nobody's home")
+    try:
+        existing = next(place for place in (folder, *folder.parents) if place.exists())
+    except OSError as error:
+        raise InputError(f"data_root={given!r} cannot be written: {error.strerror}") from error
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        raise InputError(f"data_root={given!r} cannot be written: {existing} is not a folder with write permission")

@@ -1,0 +1,15 @@
+from .base import SAE as SAE
+from .batchtopk import BatchTopKSAE as BatchTopKSAE
+from .codes import Codes as Codes
+from .codes import Support as Support
+from .contract import Encoding as Encoding
+from .contract import Forward as Forward
+from .contract import Progress as Progress
+from .contract import SAEOptions as SAEOptions
+from .contract import SAEOutput as SAEOutput
+from .io import load_sae as load_sae
+from .io import save_sae as save_sae
+from .jumprelu import JumpReLUSAE as JumpReLUSAE
+from .registry import sae_classes as sae_classes
+from .topk import TopKSAE as TopKSAE
+from .vanilla import VanillaSAE as VanillaSAE
