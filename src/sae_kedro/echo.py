@@ -12,7 +12,7 @@ def echo(data: Any, how: Any) -> None:
 
     Args:
         data: A text, which is printed as it is, or a mapping, of which a table is printed.
-        how: For a mapping, `title`, in which `{name}` stands for its entry of that name, and `rows`, the entries to show.
+        how: For a mapping, `title`, in which `{name}` stands for the entry `name`, and `rows`, the entries to show.
     """
     click.echo(data if isinstance(data, str) else _table(data, **how), nl=False)
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 from kedro.pipeline import Pipeline
 
 
 def register_pipelines() -> dict[str, Pipeline]:
     """Return the pipelines that `kedro run --pipelines NAME` accepts."""
-    from sae_kedro.pipelines import compare, encode, evaluate, train
-
-    text_to_buffer, buffer_to_sae, sae_to_metrics = (module.create_pipeline() for module in (encode, train, evaluate))
-    whole = text_to_buffer + buffer_to_sae + sae_to_metrics
+    whole = _part("encode") + _part("train") + _part("evaluate")
     return {
-        "encode": text_to_buffer,
+        "encode": _part("encode"),
         "train": whole,
-        "evaluate": text_to_buffer + sae_to_metrics,
-        "compare": compare.create_pipeline(),
+        "evaluate": _part("encode") + _part("evaluate"),
+        "compare": _part("compare"),
         "__default__": whole,
     }
+
+
+def _part(folder: str) -> Pipeline:
+    """Create the pipeline of a folder of `pipelines`."""
+    return import_module(f"sae_kedro.pipelines.{folder}").create_pipeline()

@@ -11,7 +11,21 @@ from sae_kedro.evaluation.style import INK
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
+HEADLINE = ("fvu", "cosine", "l0", "dead_fraction", "similarity_kept_reconstruction", "neighbours_kept_codes")
+"""Metrics that stand above the plots of a report."""
 _CI = "_ci95"
+_STYLE = (
+    f"body{{font:15px/1.5 system-ui,sans-serif;color:{INK};max-width:1080px;margin:2em auto;padding:0 1em}}"
+    "h1{margin-bottom:0}h1+p{margin-top:0;color:#64748b}"
+    ".cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:12px}"
+    ".cards div{border:1px solid #e2e8f0;border-radius:8px;padding:10px 14px;font-size:13px;overflow-wrap:anywhere}"
+    ".cards b{display:block;font-size:26px;line-height:1.3}"
+    ".plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(320px,1fr));gap:12px;margin-top:12px}"
+    ".plots>div{min-width:0}"
+    "table{columns:2;border-collapse:collapse;display:block}tr{display:table;width:100%;break-inside:avoid}"
+    "th,td{text-align:left;font-weight:normal;padding:.1em 0;border-bottom:1px solid #f1f5f9}th{width:55%}"
+    "td{font-variant-numeric:tabular-nums}"
+)
 
 
 def report_markdown(metrics: dict[str, Any]) -> str:
@@ -31,18 +45,29 @@ def report_markdown(metrics: dict[str, Any]) -> str:
 
 
 def report_html(metrics: dict[str, Any], figures: list[go.Figure]) -> str:
-    """Put a table of metrics and all figures on one page that opens without a network."""
-    rows = "".join(
-        f"<tr><th>{name}</th><td>{escape(value)}</td></tr>" for name, value in shown_metrics(metrics).items()
-    )
-    plots = [figure.to_html(full_html=False, include_plotlyjs=index == 0) for index, figure in enumerate(figures)]
+    """Put the main metrics, all figures and a table of all metrics on one page that opens without a network."""
+    values = {name: escape(value) for name, value in shown_metrics(metrics).items()}
+    cards = [
+        f"<div><b>{_brief(metrics[name])}</b>{name.replace('_', ' ')}</div>" for name in HEADLINE if name in metrics
+    ]
+    rows = [f"<tr><th>{name}</th><td>{value}</td></tr>" for name, value in values.items()]
+    plots = [
+        figure.to_html(
+            full_html=False,
+            include_plotlyjs=index == 0,
+            default_height=310,
+            config={"displayModeBar": False, "responsive": True},
+        )
+        for index, figure in enumerate(figures)
+    ]
+    title = values.get("name", values["sae_type"])
+    about = " · ".join(values[name] for name in ("dataset_path", "model_name", "split") if name in values)
     return (
-        "<!doctype html><html lang='en'><meta charset='utf-8'><title>SAE report</title><style>"
-        f"body{{font:15px/1.5 system-ui,sans-serif;color:{INK};max-width:960px;margin:2em auto}}"
-        "table{border-collapse:collapse}th,td{text-align:left;padding:.15em 1.2em .15em 0;font-weight:normal}"
-        f"td{{font-variant-numeric:tabular-nums}}</style><h1>{escape(metrics['sae_type'])}</h1><table>{rows}</table>"
-        + "".join(plots)
-        + "</html>"
+        f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{title}</title><style>{_STYLE}</style>"
+        f"<h1>{title}</h1><p>{about}</p><section class='cards'>{''.join(cards)}</section>"
+        f"<section class='plots'>{''.join(plots)}</section><h2>All metrics</h2>"
+        f"<p>Brackets hold 95 % bootstrap intervals over texts.</p><table>{''.join(rows)}</table>"
+        "<script>dispatchEvent(new Event('resize'))</script></html>"  # plots that were drawn before the grid was full
     )
 
 
@@ -64,6 +89,10 @@ def _shown(value: object) -> str:
     if value is None:
         return "–"
     return f"{value:.4g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _brief(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else _shown(value)
 
 
 def _table(*columns: str) -> list[str]:

@@ -16,5 +16,5 @@ def styled(figure: go.Figure, title: str) -> go.Figure:
         showlegend=False,
         bargap=0.05,
         font={"color": INK},
-        margin={"t": 70},
+        margin={"t": 70, "r": 24},
     )

@@ -15,7 +15,7 @@ def figure(evaluation: Evaluation) -> go.Figure:
     low, high = int(used[0]), int(used[-1])
     plot = go.Figure(go.Bar(x=list(range(low, high + 1)), y=counts[low : high + 1].tolist()))
     mean = evaluation.metrics["l0"]
-    plot.add_vline(x=mean, line_dash="dot", line_color=INK, annotation_text=f"mean {mean:.2f}")
-    plot.update_xaxes(title_text="active latents")
+    plot.add_vline(x=mean, line_dash="dot", line_color=INK, annotation_text=f"mean {mean:.2f}", annotation_yshift=14)
+    plot.update_xaxes(title_text="active latents", dtick=1 if high - low < 10 else None)
     plot.update_yaxes(title_text="texts")
     return styled(plot, "Active latents per text")
