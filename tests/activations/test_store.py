@@ -351,7 +351,7 @@ def test_a_million_texts_take_the_memory_of_a_hundred_thousand(tmp_path):
     # A process each, and the peak of its own memory: on Linux, ru_maxrss of a child starts at the size of its parent.
     def start(n_texts):
         command = [sys.executable, "-c", MEMORY_OF_ONE_EPOCH, str(n_texts), str(tmp_path / f"{n_texts}.txt")]
-        return subprocess.Popen(command, cwd=Path(__file__).parent, stdout=subprocess.PIPE, text=True)
+        return subprocess.Popen(command, cwd=Path(__file__).parents[1], stdout=subprocess.PIPE, text=True)
 
     runs = [start(100_000), start(1_000_000)]
     (few, _, peak_of_few), (many, before, peak) = [map(float, run.communicate()[0].split()) for run in runs]
