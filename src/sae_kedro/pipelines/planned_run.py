@@ -53,7 +53,6 @@ class PlannedRun:
             raise InputError(f"{key!r} has no effect in globals.yml; set it in parameters.yml or with --params")
         folder = self.project_path / os.path.expanduser(cfg["data_root"])
         _check_writable(folder, cfg["data_root"])
-        self.parameters["data_root"] = str(folder)
         return cfg | {"data_root": str(folder)}
 
 
