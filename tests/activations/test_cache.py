@@ -14,7 +14,6 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from filelock import FileLock
-from stub_models import CountingEncoder, HashModel, NotFiniteModel
 
 from sae_kedro import InputError, get_experiment_cfg
 from sae_kedro.activations import cache as cache_module
@@ -24,6 +23,7 @@ from sae_kedro.activations.encoder import TextEncoder
 from sae_kedro.activations.shards import LOCK_FILE, DamagedShardError, read_shard, write_shard
 from sae_kedro.corpora.base import text_hash
 from sae_kedro.corpora.opening import open_corpus
+from stub_models import CountingEncoder, HashModel, NotFiniteModel
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -5,10 +5,10 @@ import copy
 import numpy as np
 import pytest
 import torch
-from stub_models import HashModel
 
 from sae_kedro import InputError
 from sae_kedro.activations.encoder import TextEncoder
+from stub_models import HashModel
 
 
 @pytest.fixture

@@ -4,12 +4,12 @@ import json
 
 import pytest
 import torch
-from stub_models import HashModel, NotFiniteModel
 
 from sae_kedro import ActivationsStoreSBERT, InputError
 from sae_kedro.activations import chunks as chunks_module
 from sae_kedro.activations.labels import labelled_eval_rows
 from sae_kedro.corpora.opening import open_labels
+from stub_models import HashModel, NotFiniteModel
 
 
 @pytest.fixture

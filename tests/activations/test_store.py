@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from stub_models import HashModel
 
 from sae_kedro import ActivationsStoreSBERT
 from sae_kedro.activations import chunks as chunks_module
 from sae_kedro.corpora.base import text_hash
+from stub_models import HashModel
 
 HELD_OUT, CALIBRATION, TRAINING = "held out", "calibration", "training"
 

@@ -10,7 +10,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from stub_models import HashModel
 
 from sae_kedro import ActivationsStoreSBERT, InputError, get_experiment_cfg
 from sae_kedro.activations import chunks as chunks_module
@@ -19,6 +18,7 @@ from sae_kedro.activations.encoder import TextEncoder
 from sae_kedro.activations.labels import labelled_eval_rows
 from sae_kedro.corpora.base import BadLine
 from sae_kedro.corpora.opening import open_corpus, open_labels
+from stub_models import HashModel
 
 ODD = {
     "NUL": "before\0after",
