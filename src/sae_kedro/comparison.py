@@ -161,7 +161,8 @@ def _code_hash(sae_type: str) -> str:
         return uuid.uuid4().hex
     core = Path(__file__).parent
     rooms = ("corpora", "activations", "sae", "training", "evaluation")
-    sources = {Path(variant), *(source for room in rooms for source in (core / room).rglob("*.py"))}
+    sources = {Path(variant), core / "models.py", core / "machine.py"}
+    sources |= {source for room in rooms for source in (core / room).rglob("*.py")}
     digest = hashlib.sha256()
     for source in sorted(sources):
         digest.update(source.name.encode() + source.read_bytes())

@@ -37,12 +37,9 @@ class CheckRun:
         for node in pipeline.nodes:
             if (check := check_of(node.func)) is not None:
                 check(run)
-        if missing := [name for name in sorted(inputs) if not catalog.exists(name)]:
-            raise InputError(
-                f"what was chosen to run needs {', '.join(missing)}, which no file holds and no chosen node makes; "
-                "choose the nodes that make it, too, or a whole pipeline"
-            )
-        catalog.save("parameters", parameters | {"data_root": run.cfg["data_root"]})
+        run.check_inputs()
+        if any(name == "parameters" or name.startswith("params:") for name in inputs):
+            catalog.save("parameters", parameters | {"data_root": run.cfg["data_root"]})
 
 
 class ShowProgress:
@@ -50,11 +47,9 @@ class ShowProgress:
 
     @hook_impl
     def before_pipeline_run(self, pipeline: Any, catalog: Any) -> None:
-        """Count the steps, and look up what is to be echoed."""
-        self._done, self._total = 0, len(pipeline.nodes)
-        metadata = {name: getattr(catalog.get(name), "metadata", None) or {} for name in sorted(pipeline.all_outputs())}
-        self._echoed = {name: found["echo"] for name, found in metadata.items() if found.get("echo")}
-        self._results: dict[str, Any] = {}
+        """Count the steps."""
+        self._done, self._total, self._catalog = 0, len(pipeline.nodes), catalog
+        self._results: list[tuple[Any, Any]] = []
 
     @hook_impl
     def before_node_run(self, node: Any) -> None:
@@ -65,13 +60,14 @@ class ShowProgress:
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
         """Remember the results."""
-        if dataset_name in self._echoed:
-            self._results[dataset_name] = data
+        metadata = getattr(self._catalog.get(dataset_name), "metadata", None)
+        if isinstance(metadata, dict) and metadata.get("echo"):
+            self._results.append((data, metadata["echo"]))
 
     @hook_impl
     def after_pipeline_run(self) -> None:
         """Print them."""
         from sae_kedro.echo import echo
 
-        for name, data in self._results.items():
-            echo(data, self._echoed[name])
+        for data, how in self._results:
+            echo(data, how)

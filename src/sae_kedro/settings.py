@@ -11,7 +11,7 @@ warnings.filterwarnings("ignore", message="register_new_resolver", category=User
 # A filter, because Kedro resets the levels of its loggers whenever a project is configured.
 logging.getLogger("kedro.validation.type_extractor").addFilter(lambda record: record.levelno >= logging.ERROR)
 
-HOOKS = (CheckRun(), ShowProgress())
+HOOKS = (ShowProgress(), CheckRun())  # the last one is asked first
 DISABLE_HOOKS_FOR_PLUGINS = ("kedro-telemetry",)
 CONFIG_LOADER_ARGS = {
     "base_env": "base",

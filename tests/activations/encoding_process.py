@@ -15,11 +15,12 @@ import pandas  # noqa: F401 - pyarrow imports it, and before the fork it costs l
 from sae_kedro import InputError, get_experiment_cfg
 from sae_kedro.activations import chunks as chunks_module
 from sae_kedro.activations.cache import EmbeddingCache
+from sae_kedro.corpora import base
 from sae_kedro.corpora.opening import open_corpus
 from stub_models import CountingEncoder, HashModel
 
 CFG = get_experiment_cfg(act_size=16, dtype="float32", device="cpu")  # before the fork: it imports torch
-WATCHED = (str(Path(chunks_module.__file__).parent), str(Path(filelock.__file__).parent))
+WATCHED = tuple(str(Path(module.__file__).parent) for module in (chunks_module, base, filelock))
 
 
 def open_cache(folder, corpus_file):

@@ -11,6 +11,7 @@ import torch
 from conftest import ROOT
 from running import run_command, run_process, run_session
 from sae_kedro import InputError, sae_classes
+from sae_kedro.models import DEFAULT_MODEL, locate_model
 
 OFFLINE_HINT = (
     "is not a local file, and this machine is offline, so the Hub cannot be asked for it; offline, give a local file "
@@ -279,9 +280,40 @@ def test_node_that_does_not_exist_names_the_nearest(refused):
 
 
 def test_tags_and_namespaces_that_lack_what_makes_their_inputs(refused):
-    assert refused("--namespaces=report").startswith("what was chosen to run needs activations_store, cfg, ")
+    assert refused("--nodes=plot_evaluation").startswith("what was chosen to run needs evaluation, which no file holds")
+    assert refused("--namespaces=report").startswith("there is no trained topk SAE in data_root=")
     assert refused("--tags=train").startswith("what was chosen to run needs activations_store, cfg, which")
     assert refused("--tags=trian").startswith("Pipeline contains no nodes")
+
+
+def test_part_of_a_run_is_checked_like_the_whole(corpus_file, tmp_path):
+    """Each node that reads a saved SAE refuses one that is not there, damaged, or of another model."""
+    run_session("train", data_root=tmp_path, dataset_path=corpus_file)
+    given = {"data_root": tmp_path, "dataset_path": corpus_file}
+    part = ("--env=test", "--pipelines=evaluate", "--to-nodes=run_downstream")
+    assert run_command(*part, **given).exit_code == 0
+    other = shutil.copytree(locate_model(DEFAULT_MODEL), tmp_path / "model")
+    for wrong, sentence in {
+        ("model_name", str(other)): f"model_name='{other}' is not what this SAE was trained with",
+        ("dict_size", 100): "dict_size=100 is not what this SAE was trained with; set dict_size=256",
+        ("sae_type", "jumprelu"): "there is no trained jumprelu SAE in data_root=",
+    }.items():
+        result = run_command(*part, **given, **dict([wrong]))
+        assert result.exit_code == 1 and result.output.startswith(f"Error: {sentence}")
+    weights = tmp_path / "06_models" / "topk" / "sae_weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1000])
+    assert "does not fit cfg.json" in run_command(*part, **given).output
+
+
+def test_what_only_reads_files_needs_no_configuration(corpus_file, tmp_path):
+    given = {"data_root": tmp_path, "dataset_path": corpus_file, "sae_types": "topk", "top_ks": "4"}
+    run_session("compare", **given)
+    redrawn = run_command("--env=test", "--pipelines=compare", "--nodes=plot_pareto", **given, model_name="/nowhere")
+    assert redrawn.exit_code == 0, redrawn.output
+
+
+def test_bad_input_is_told_before_any_dataset_is_opened(refused):
+    assert refused(data_root="s3://bucket/x", top_k=0).startswith("top_k=0 is not allowed")
 
 
 def test_unknown_pipeline_and_unknown_environment(refused, tmp_path):

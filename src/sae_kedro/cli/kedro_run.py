@@ -10,6 +10,7 @@ import click
 from kedro.config import MissingConfigException
 from kedro.framework.cli.project import run as run
 from kedro.framework.project import pipelines
+from kedro.pipeline import Pipeline
 from kedro.pipeline.pipeline import OutputNotUniqueError
 
 from sae_kedro.errors import InputError, nearest
@@ -21,24 +22,31 @@ def _check_pipelines(names: list[str]) -> None:
         if name not in pipelines:
             known = ", ".join(key for key in pipelines if not key.startswith("_"))
             raise InputError(f"there is no pipeline {name!r}; choose one of {known}{nearest(name, pipelines)}")
+    try:
+        sum((pipelines[name] for name in names), start=Pipeline([]))
+    except OutputNotUniqueError as error:
+        raise InputError(f"{' and '.join(names)} make the same datasets; run one after the other") from error
 
 
-def _full_names(given: list[str]) -> list[str]:
+def _full_names(given: list[str], chosen: list[str]) -> list[str]:
     """Complete names of nodes that leave out the group in which the picture of the pipeline folds them."""
-    known = {node.name.rpartition(".")[2]: node.name for pipeline in pipelines.values() for node in pipeline.nodes}
+    names = [node.name for name in chosen or ["__default__"] for node in pipelines[name].nodes]
+    known = {name.rpartition(".")[2]: name for name in names}
     for name in given:
-        if name not in {*known, *known.values()}:
+        if name not in {*known, *names}:
             raise InputError(f"there is no node {name!r}; choose among {', '.join(known)}{nearest(name, known)}")
-    return [known.get(name, name) for name in given]
+    return [name if name in names else known[name] for name in given]
 
 
 def _one_sentence(command: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
+        list(pipelines)  # whoever builds one wrongly sees where
         try:
-            _check_pipelines([name for name in (kwargs["pipeline"], *kwargs["pipelines"]) if name])
+            chosen = [name for name in (kwargs["pipeline"], *kwargs["pipelines"]) if name]
+            _check_pipelines(chosen)
             for option in ("node_names", "from_nodes", "to_nodes"):
-                kwargs[option] = _full_names(kwargs[option])
+                kwargs[option] = _full_names(kwargs[option], chosen)
             return command(*args, **kwargs)
         except Interrupted as interrupted:
             click.echo(interrupted, err=True)
@@ -46,9 +54,6 @@ def _one_sentence(command: Callable[..., Any]) -> Callable[..., Any]:
         except KeyboardInterrupt:
             click.echo("Interrupted; the same command goes on from what is finished by now", err=True)
             raise SystemExit(130) from None
-        except OutputNotUniqueError as error:
-            both = " and ".join(kwargs["pipelines"])
-            raise click.ClickException(f"{both} make the same datasets; run one after the other") from error
         except Exception as error:
             if (sentence := _sentence(error)) is None:
                 raise

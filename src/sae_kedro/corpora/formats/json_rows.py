@@ -13,6 +13,7 @@ from sae_kedro.corpora.text_files import is_utf8, open_text
 from sae_kedro.errors import InputError
 
 ENDINGS = (".jsonl", ".json")
+HAS_COLUMNS = True
 
 
 def rows(file: Path, column: Column) -> Iterator[object]:

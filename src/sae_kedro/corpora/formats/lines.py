@@ -9,6 +9,7 @@ from sae_kedro.corpora.columns import Column
 from sae_kedro.corpora.text_files import is_utf8, open_text
 
 ENDINGS = (".txt",)
+HAS_COLUMNS = False
 
 
 def rows(file: Path, column: Column) -> Iterator[object]:

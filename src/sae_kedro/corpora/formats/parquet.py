@@ -9,6 +9,7 @@ from sae_kedro.corpora.columns import Column
 from sae_kedro.errors import InputError
 
 ENDINGS = (".parquet",)
+HAS_COLUMNS = True
 
 
 def rows(file: Path, column: Column) -> Iterator[object]:

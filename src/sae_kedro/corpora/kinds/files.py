@@ -42,7 +42,7 @@ class LocalFiles(Corpus):
         corpus = cls(path, files, Column(str(cfg[key]), key, cfg["bad_lines"]))
         if key == "text_column":
             corpus._check_texts()
-        elif any(ending(file) == ".txt" for file in files):
+        elif not all(FORMATS[ending(file)].has_columns for file in files):
             raise without_columns(cfg, key)
         return corpus
 
@@ -69,7 +69,7 @@ class LocalFiles(Corpus):
     def _read(self, file: Path) -> Iterator[object]:
         kind = ending(file)
         try:
-            yield from FORMATS[kind](file, self.column)
+            yield from FORMATS[kind].rows(file, self.column)
         except (OSError, zlib.error, EOFError) as error:
             raise InputError(f"{file} cannot be read as {kind[1:]}: {error}") from error
 

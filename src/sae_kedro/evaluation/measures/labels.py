@@ -11,7 +11,6 @@ from sae_kedro.activations.labels import LabelledRows, labelled_eval_rows
 from sae_kedro.activations.store import ActivationsStoreSBERT
 from sae_kedro.corpora.opening import open_labels
 from sae_kedro.evaluation.bootstrap import means_with_intervals
-from sae_kedro.evaluation.probes import probe
 from sae_kedro.evaluation.representations import SPACES, represent
 from sae_kedro.sae.base import SAE
 
@@ -43,6 +42,8 @@ def probes(sae: SAE, rows: LabelledRows, label_column: str) -> dict[str, Any]:
         `probe_*`, `probe_k1_*`, ...: accuracies; and how many texts and classes there were. Nothing, with a warning,
         where there are too few labelled texts.
     """
+    from sae_kedro.evaluation.probes import probe  # which loads scikit-learn
+
     labels, testing = np.array(rows.labels, dtype=str), rows.hashes % 3 == 0
     n_classes, n_test = len(set(labels[~testing])), int(testing.sum())
     if n_classes < 2 or n_test == 0 or len(labels) < LEAST_PER_CLASS * n_classes:

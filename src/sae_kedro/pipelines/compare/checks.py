@@ -19,10 +19,10 @@ def plan_comparison(run: PlannedRun) -> None:
     for key in ("sae_type", "top_k"):
         if key in run.given:
             raise InputError(f"compare does not read {key}; set {key}s={run.given[key]}")
-    for key in TABLES["evaluate"].model_fields:
-        if run.parameters.get(key) is not None:
+    for key, field in TABLES["evaluate"].model_fields.items():
+        if run.parameters.get(key, field.default) != field.default:
             logger.warning("compare does not read %s=%r; it is for the evaluation of one SAE", key, run.parameters[key])
-    run.derive = _first_cfg
+    run.derive_with(_first_cfg)
 
 
 def compare_variants(run: PlannedRun) -> None:

@@ -12,12 +12,33 @@ from sae_kedro.pipelines.train.nodes import model_folder
 
 def evaluate_sae(run: PlannedRun) -> None:
     """An SAE that is not trained in this run is there, and belongs to this model."""
+    _check_saved(run)
+
+
+def report_metrics(run: PlannedRun) -> None:
+    """The same."""
+    _check_saved(run)
+
+
+def run_downstream(run: PlannedRun) -> None:
+    """The same; and labels, sets of texts and another SAE can be read, where keys name them."""
+    _check_saved(run)
+    cfg = run.cfg
+    if cfg["stability_path"] is not None and _place(cfg["stability_path"]) == _place(model_folder(cfg)):
+        raise InputError(
+            f"stability_path={shown(cfg['stability_path'])} is where this SAE itself is saved; move "
+            "the one of the other seed to a folder of its own"
+        )
+    check_downstream(cfg)
+
+
+def _check_saved(run: PlannedRun) -> None:
     if "sae" not in run.inputs:
         return
     cfg = run.cfg
     if not run.catalog.exists("sae"):
         raise InputError(
-            f"there is no trained {cfg['sae_type']} SAE in data_root={cfg['data_root']!r}; "
+            f"there is no trained {cfg['sae_type']} SAE in data_root={run.parameters['data_root']!r}; "
             f"run `kedro run --pipelines train --params sae_type={cfg['sae_type']}` first"
         )
     trained_with = run.catalog.load("sae").cfg
@@ -26,17 +47,6 @@ def evaluate_sae(run: PlannedRun) -> None:
         value = trained_with.get(key, cfg[key])
         if value != cfg[key]:
             raise InputError(f"{key}={cfg[key]!r} is not what this SAE was trained with; set {key}={shown(value)}")
-
-
-def run_downstream(run: PlannedRun) -> None:
-    """Labels, sets of texts and another SAE can be read, where keys name them."""
-    cfg = run.cfg
-    if cfg["stability_path"] is not None and _place(cfg["stability_path"]) == _place(model_folder(cfg)):
-        raise InputError(
-            f"stability_path={shown(cfg['stability_path'])} is where this SAE itself is saved; move "
-            "the one of the other seed to a folder of its own"
-        )
-    check_downstream(cfg)
 
 
 def _place(path: str | Path) -> Path:
