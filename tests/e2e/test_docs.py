@@ -50,6 +50,8 @@ def place(docs, tmp_path_factory) -> Path:
     rows = "".join(json.dumps({"text": text, "label": "ab"[len(text) > 150]}) + "\n" for text in texts)
     (place / "my_texts.jsonl").write_text(rows)
     (place / "my_texts.jsonl.gz").write_bytes(gzip.compress(rows.encode()))
+    papers = (json.dumps({"title": text[:30], "abstract": text}) + "\n" for text in texts[:20])
+    (place / "my_papers.jsonl").write_text("".join(papers))
     write_csv(place / "other_texts.csv", [["body"], *([text] for text in texts[:40])])
     pairs = [[a, b, i % 5] for i, (a, b) in enumerate(zip(texts[:20], texts[20:40], strict=True))]
     write_csv(place / "stsb.csv", [["sentence1", "sentence2", "score"], *pairs])

@@ -8,7 +8,7 @@ from itertools import chain
 from pathlib import Path
 
 from sae_kedro.corpora.base import BadLine
-from sae_kedro.corpora.columns import Column
+from sae_kedro.corpora.columns import Column, Rows
 from sae_kedro.corpora.text_files import is_utf8, open_text
 from sae_kedro.errors import InputError
 
@@ -18,31 +18,31 @@ HAS_COLUMNS = True
 
 def rows(file: Path, column: Column) -> Iterator[object]:
     """Yield the column's value of every object, or every text that stands where an object would."""
-    first = True
-    for row in _values(file, column):
-        if isinstance(row, BadLine):
-            yield row
-            continue
-        if first and (isinstance(row, dict) or not column.holds_texts):
-            column.check(file, list(row) if isinstance(row, dict) else [])
-        first = False
-        if isinstance(row, dict):
-            yield row.get(column.name)
+    read: Rows | None = None
+    for record in _records(file, column):
+        if isinstance(record, BadLine):
+            yield record
+        elif isinstance(record, dict):
+            read = read or column.reader(file, record)
+            yield from read(record)
+        elif column.holds_texts:
+            yield record
         else:
-            yield row if column.holds_texts else None
+            read = read or column.reader(file, {})
+            yield None
 
 
-def _values(file: Path, column: Column) -> Iterator[object]:
+def _records(file: Path, column: Column) -> Iterator[object]:
     with open_text(file) as handle:
         lines = ((number, line) for number, line in enumerate(handle, start=1) if line.strip())
         first, start = next(lines, (1, "[]"))
         if start.lstrip().startswith("["):
             yield from _array(file, first, start + handle.read())
         else:
-            yield from (_line(file, column, number, line) for number, line in chain([(first, start)], lines))
+            yield from (_record(file, column, number, line) for number, line in chain([(first, start)], lines))
 
 
-def _line(file: Path, column: Column, number: int, line: str) -> object:
+def _record(file: Path, column: Column, number: int, line: str) -> object:
     if not is_utf8(line):
         return column.bad(file, number, "not UTF-8")
     try:
@@ -53,9 +53,9 @@ def _line(file: Path, column: Column, number: int, line: str) -> object:
 
 def _array(file: Path, number: int, text: str) -> list[object]:
     try:
-        values: list[object] = json.loads(text)
+        records: list[object] = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{file}, line {number}: not valid JSON ({error})") from error
     if not is_utf8(text):
         raise InputError(f"{file} cannot be read as json: not UTF-8")
-    return values
+    return records

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sae_kedro.corpora.base import Corpus, rejected, without_columns
-from sae_kedro.corpora.columns import Column
+from sae_kedro.corpora.columns import Column, column_of
 from sae_kedro.corpora.formats import FORMATS
 from sae_kedro.corpora.text_files import ending
 from sae_kedro.errors import InputError
@@ -39,7 +39,7 @@ class LocalFiles(Corpus):
         path = str(cfg["dataset_path"])
         if not (files := _found(path)):
             return None
-        corpus = cls(path, files, Column(str(cfg[key]), key, cfg["bad_lines"]))
+        corpus = cls(path, files, column_of(cfg, key))
         if key == "text_column":
             corpus._check_texts()
         elif not all(FORMATS[ending(file)].has_columns for file in files):

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 from sae_kedro.corpora.base import Corpus
-from sae_kedro.corpora.columns import Column
+from sae_kedro.corpora.columns import column_of
 from sae_kedro.corpora.formats import FORMATS
 from sae_kedro.errors import InputError
 
@@ -22,7 +23,7 @@ class HubDataset(Corpus):
     precedence = 2
 
     def __init__(self, name: str, cfg: dict[str, Any], key: str = "text_column") -> None:
-        self.name, self.column = name, Column(str(cfg[key]), key, None)
+        self.name, self.column = name, column_of(cfg, key)
         self.config, self.split = cfg["dataset_config"], str(cfg["dataset_split"])
         self.revision = self._commit(cfg["dataset_revision"])
 
@@ -47,16 +48,27 @@ class HubDataset(Corpus):
 
         try:
             stream = load_dataset(self.name, self.config, split=self.split, revision=self.revision, streaming=True)
-            for number, row in enumerate(stream.skip(start)):
-                if number == 0:
-                    self.column.check(self.name, list(row))
-                yield row[self.column.name]
+            yield from self._from(stream, start)
         except ConnectionError as error:
             raise InputError(self._offline()) from error
         except InputError:
             raise
         except (ValueError, OSError, DatasetsError) as error:
             raise InputError(f"dataset_path={self.name!r}: {' '.join(str(error).split())}") from error
+
+    def _from(self, stream: Any, start: int) -> Iterator[object]:
+        """Yield rows from row `start` on; records are passed over unread where each is one row."""
+        skipped = 0 if {".", "+"} & set(self.column.name) else start
+        records = iter(stream.skip(skipped))
+        first = next(records, None)
+        if first is None:
+            return
+        read = self.column.reader(self.name, first)
+        if skipped and isinstance(first.get(self.column.name), list):
+            skipped, records = 0, iter(stream)
+        else:
+            records = chain([first], records)
+        yield from islice((row for record in records for row in read(record)), start - skipped, None)
 
     def _commit(self, revision: str | None) -> str:
         """Resolve the revision to a commit, from the Hub or, offline, from what the Hub cache remembers."""
