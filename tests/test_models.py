@@ -9,15 +9,18 @@ import sys
 
 import pytest
 from huggingface_hub.errors import LocalEntryNotFoundError
+from sentence_transformers import SentenceTransformer, SparseEncoder
+from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 
 from sae_kedro import InputError
 from sae_kedro.models import (
     DEFAULT_MODEL,
     OFFICIAL_SHA256,
-    check_weights,
+    check_model_files,
     embedding_size,
     locate_model,
     model_fingerprint,
+    stated_size,
 )
 
 
@@ -80,10 +83,43 @@ def test_the_embedding_size_of_a_bare_transformer_folder_is_its_hidden_size(tmp_
     assert embedding_size(str(tmp_path)) == 48
 
 
-def test_a_model_that_hides_its_embedding_size_asks_for_act_size(tmp_path):
+def test_a_model_whose_files_do_not_say_its_size_is_asked(minilm, tmp_path):
+    from transformers import DistilBertConfig, DistilBertModel
+
+    config = DistilBertConfig(vocab_size=30522, dim=32, hidden_dim=64, n_layers=1, n_heads=2)
+    DistilBertModel(config).save_pretrained(tmp_path)
+    minilm.tokenizer.save_pretrained(tmp_path)
+    assert stated_size(str(tmp_path)) is None  # its key is `dim`
+    assert embedding_size(str(tmp_path)) == 32
+
+
+def test_static_embeddings_are_of_the_size_of_their_weights(minilm, tmp_path):
+    tokenizer = minilm.tokenizer.backend_tokenizer
+    SentenceTransformer(modules=[StaticEmbedding(tokenizer, embedding_dim=24)]).save(str(tmp_path))
+    assert stated_size(str(tmp_path)) == 24
+
+
+def test_a_sparse_encoder_is_refused(tmp_path):
+    folder = shutil.copytree(locate_model(DEFAULT_MODEL), tmp_path / "sparse")
+    SparseEncoder(str(folder), device="cpu").save(str(folder))
+    with pytest.raises(InputError, match=r"/sparse' is a SparseEncoder, which gives no dense embeddings; name a Sent"):
+        check_model_files(str(folder))
+
+
+def test_an_adapter_without_its_model_is_refused_by_name(tmp_path):
     (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(InputError, match="does not say its embedding size; set act_size"):
-        embedding_size(str(tmp_path))
+    (tmp_path / "adapter_config.json").write_text('{"base_model_name_or_path": "org/base"}')
+    with pytest.raises(InputError, match="is an adapter of 'org/base' alone; load both with sentence-transformers"):
+        check_model_files(str(tmp_path))
+
+
+def test_a_model_with_code_of_its_own_is_refused_unless_transformers_has_it(model_copy):
+    config = json.loads((model_copy / "config.json").read_text()) | {"auto_map": {"AutoModel": "modeling.Model"}}
+    replace(model_copy / "config.json", json.dumps(config))
+    check_model_files(str(model_copy))
+    replace(model_copy / "config.json", json.dumps(config | {"model_type": "of-nobody"}))
+    with pytest.raises(InputError, match="needs code of its own, which is never run here"):
+        check_model_files(str(model_copy))
 
 
 def test_a_folder_without_configuration_is_refused(tmp_path):
@@ -131,10 +167,10 @@ def test_a_name_without_an_owner_is_one_of_sentence_transformers_first(monkeypat
 
 
 def test_a_folder_without_weights_is_refused(model_copy):
-    check_weights(str(model_copy))
+    check_model_files(str(model_copy))
     (model_copy / "model.safetensors").unlink()
     with pytest.raises(InputError, match=f"model_name='{model_copy}' has no weights in {model_copy}; from the Hub"):
-        check_weights(str(model_copy))
+        check_model_files(str(model_copy))
 
 
 @pytest.mark.parametrize("name", ["./no-such-folder", "a/b/c", "white space"])

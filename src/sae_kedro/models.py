@@ -65,13 +65,31 @@ def _downloaded(model_name: str) -> Path:
         raise InputError(f"model_name={model_name!r} is neither a folder nor a valid Hub name") from error
 
 
-def check_weights(model_name: str) -> None:
-    """Make sure that a model comes with weights.
+def check_model_files(model_name: str) -> None:
+    """Make sure, from its files, that a model gives dense embeddings and comes with weights.
 
     Raises:
-        InputError: The model cannot be found, or its folder holds none.
+        InputError: The model cannot be found, its folder holds no weights, or it is of a kind that does not work here.
     """
     folder = locate_model(model_name)
+    kind = (_json(folder / "config_sentence_transformers.json") or {}).get("model_type", "SentenceTransformer")
+    if kind != "SentenceTransformer":
+        raise InputError(
+            f"model_name={model_name!r} is a {kind}, which gives no dense embeddings; name a SentenceTransformer, "
+            "such as the dense model that it was made from"
+        )
+    if (folder / "adapter_config.json").is_file() and not (folder / "modules.json").is_file():
+        base = (_json(folder / "adapter_config.json") or {}).get("base_model_name_or_path", "its base model")
+        raise InputError(
+            f"model_name={model_name!r} is an adapter of {base!r} alone; load both with sentence-transformers, save "
+            "the whole model, and give that folder"
+        )
+    config = _json(folder / "config.json") or {}
+    if "auto_map" in config and not _is_in_transformers(config.get("model_type")):
+        raise InputError(
+            f"model_name={model_name!r} needs code of its own, which is never run here; encode with it elsewhere, or "
+            "name a model whose architecture transformers has"
+        )
     if not any(file for pattern in _WEIGHTS for file in folder.rglob(pattern)):
         raise InputError(
             f"model_name={model_name!r} has no weights in {folder}; from the Hub only *.safetensors are fetched, so "
@@ -80,12 +98,17 @@ def check_weights(model_name: str) -> None:
 
 
 def embedding_size(model_name: str) -> int:
-    """Read the embedding size of a SentenceTransformer from its configuration files.
+    """Return the embedding size of a SentenceTransformer: what its files say, or else what the loaded model says.
 
     Raises:
-        InputError: The model cannot be found or does not say its size.
+        InputError: The model cannot be found, or does not say its size.
     """
     size = stated_size(model_name)
+    if size is None:
+        check_model_files(model_name)
+        from sentence_transformers import SentenceTransformer
+
+        size = SentenceTransformer(str(locate_model(model_name)), device="cpu").get_embedding_dimension()
     if size is None:
         raise InputError(f"model_name={model_name!r} does not say its embedding size; set act_size")
     return size
@@ -105,9 +128,27 @@ def stated_size(model_name: str) -> int | None:
         n_modes = sum(value is True for key, value in config.items() if key.startswith("pooling_mode_"))
         keys = ("out_features", "pooling_output_dimension", "word_embedding_dimension", "hidden_size")
         found = next((config[key] for key in keys if isinstance(config.get(key), int)), None)
+        if str(module.get("type")).endswith(".StaticEmbedding"):
+            found = _static_size(folder / module["path"] / "model.safetensors")
         size = size if found is None else found * max(1, n_modes)
     truncated = (_json(folder / "config_sentence_transformers.json") or {}).get("truncate_dim")
     return min(size, truncated) if size and truncated else size
+
+
+def _is_in_transformers(model_type: object) -> bool:
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+
+    return model_type in CONFIG_MAPPING_NAMES
+
+
+def _static_size(file: Path) -> int | None:
+    """Read the size of static embeddings, which is that of their weights, from the header of those."""
+    if not file.is_file():
+        return None
+    with file.open("rb") as weights:
+        header = json.loads(weights.read(int.from_bytes(weights.read(8), "little")))
+    shapes = [entry["shape"] for name, entry in header.items() if name.endswith("embedding.weight")]
+    return int(shapes[0][1]) if shapes else None
 
 
 def _json(file: Path) -> Any:

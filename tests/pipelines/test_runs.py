@@ -188,14 +188,16 @@ def test_evaluate_tells_that_texts_were_trained_on(runs, corpus_file, tmp_path, 
     assert splits == ["held_out"] + 4 * ["partly trained on"]
 
 
-def test_a_model_that_does_not_state_its_size_runs_with_act_size(minilm, corpus_file, tmp_path):
+def test_static_embeddings_run_and_a_sparse_encoder_is_refused(minilm, corpus_file, tmp_path):
     tokenizer = minilm.tokenizer.backend_tokenizer
     SentenceTransformer(modules=[StaticEmbedding(tokenizer, embedding_dim=24)]).save(str(tmp_path / "static"))
-    given = {"data_root": tmp_path / "data", "dataset_path": corpus_file, "model_name": tmp_path / "static"}
-    result = run_command("--env=test", "--pipelines=train", **given)
-    assert result.exit_code == 1 and "does not say its embedding size; set act_size" in result.output
-    run_session("train", **given, act_size=24)
+    given = {"data_root": tmp_path / "data", "dataset_path": corpus_file}
+    run_session("train", **given, model_name=tmp_path / "static")
     assert load_sae(tmp_path / "data" / "06_models" / "topk").act_size == 24
+    config = tmp_path / "static" / "config_sentence_transformers.json"
+    config.write_text(config.read_text().replace('"SentenceTransformer"', '"SparseEncoder"'))
+    result = run_command("--env=test", "--pipelines=train", **given, model_name=tmp_path / "static")
+    assert result.exit_code == 1 and "is a SparseEncoder, which gives no dense embeddings" in result.output
 
 
 def test_evaluate_without_a_trained_sae_says_how_to_get_one(corpus_file, tmp_path):

@@ -1,7 +1,7 @@
 """The column of a source that is read, and what every format does where it is not there or a line cannot be read.
 
-A name is that of a column, a path into one (`meta.body`, `messages.content`), or several of either joined by `+`. A path
-that meets a list goes into each of its elements, and each is a row of its own; what is joined is one row, a line each.
+A name is that of a column, a path into one (`meta.body`, `messages.content`), or several of either joined by `+`. A
+path that meets a list goes into each of its elements, each of which is a row; what is joined is one row, a line each.
 """
 
 from __future__ import annotations

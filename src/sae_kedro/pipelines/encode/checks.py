@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sae_kedro.corpora.opening import open_corpus
 from sae_kedro.errors import InputError
-from sae_kedro.models import check_weights, stated_size
+from sae_kedro.models import check_model_files, stated_size
 from sae_kedro.pipelines.planned_run import PlannedRun
 
 
@@ -16,7 +16,7 @@ def stream_texts(run: PlannedRun) -> None:
 def load_model(run: PlannedRun) -> None:
     """The model has weights, and embeddings of the size that was asked for."""
     cfg = run.cfg
-    check_weights(cfg["model_name"])
+    check_model_files(cfg["model_name"])
     if (size := stated_size(cfg["model_name"])) not in (None, cfg["act_size"]):
         raise InputError(
             f"act_size={cfg['act_size']} does not match {cfg['model_name']}, whose embeddings have size {size}; "
