@@ -103,6 +103,14 @@ def test_bad_values_are_refused_in_one_sentence(overrides, sentence):
     assert sentence in str(caught.value) and "\n" not in str(caught.value)
 
 
+def test_a_whole_number_may_be_written_as_a_float():
+    cfg = get_experiment_cfg(num_examples=1e5, top_k=32.0, lr=1.0, top_ks="16+32")
+    assert (cfg["num_examples"], cfg["top_k"], cfg["lr"]) == (100_000, 32, 1.0)
+    assert [type(cfg[key]) for key in ("num_examples", "top_k", "lr")] == [int, int, float]
+    with pytest.raises(InputError, match=r"num_examples=.* is too large"):
+        get_experiment_cfg(num_examples=1e300)
+
+
 def test_a_device_that_is_not_there_is_refused_with_those_that_are():
     with pytest.raises(InputError, match="device='cuda:99' is not available on this machine; choose auto"):
         post_init_cfg(get_experiment_cfg(device="cuda:99"))

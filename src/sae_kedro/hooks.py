@@ -1,14 +1,11 @@
-"""What happens around a run: bad input is refused before the first node, results are shown after the last."""
+"""What happens around a run: bad input is refused before the first node, and nobody else writes where it writes."""
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Any
 
 from kedro.framework.hooks import hook_impl
-
-logger = logging.getLogger(__name__)
 
 
 class CheckRun:
@@ -40,34 +37,14 @@ class CheckRun:
         run.check_inputs()
         if any(name == "parameters" or name.startswith("params:") for name in inputs):
             catalog.save("parameters", parameters | {"data_root": run.cfg["data_root"]})
-
-
-class ShowProgress:
-    """Names each step as it starts, and prints at the end what the catalog marks to be echoed."""
-
-    @hook_impl
-    def before_pipeline_run(self, pipeline: Any, catalog: Any) -> None:
-        """Count the steps."""
-        self._done, self._total, self._catalog = 0, len(pipeline.nodes), catalog
-        self._results: list[tuple[Any, Any]] = []
-
-    @hook_impl
-    def before_node_run(self, node: Any) -> None:
-        """Name the step."""
-        self._done += 1
-        logger.info("[%d/%d] %s", self._done, self._total, node.name.rpartition(".")[2])
-
-    @hook_impl
-    def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
-        """Remember the results."""
-        metadata = getattr(self._catalog.get(dataset_name), "metadata", None)
-        if isinstance(metadata, dict) and metadata.get("echo"):
-            self._results.append((data, metadata["echo"]))
+        self._held = run.hold_folders()
 
     @hook_impl
     def after_pipeline_run(self) -> None:
-        """Print them."""
-        from sae_kedro.echo import echo
+        """Let others write where this run wrote."""
+        self._held.close()
 
-        for data, how in self._results:
-            echo(data, how)
+    @hook_impl
+    def on_pipeline_error(self) -> None:
+        """The same for a run that failed."""
+        self._held.close()

@@ -23,22 +23,27 @@ class SAEDataset(AbstractDataset["SAE", "SAE"]):
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
         self._folder = Path(filepath)
         self.metadata = metadata
+        self._saved: SAE | None = None
 
     def load(self) -> SAE:
-        """Load the SAE as the variant that was saved."""
+        """Return the SAE that this run has saved, or load the one that is there as the variant that was saved."""
         from sae_kedro.sae.io import load_sae
 
-        return load_sae(self._folder)
+        return load_sae(self._folder) if self._saved is None else self._saved
 
     def save(self, data: SAE) -> None:
-        """Write the SAE."""
+        """Write the SAE; later nodes of the run get this one, whatever happens to the files."""
         from sae_kedro.sae.io import save_sae
 
         save_sae(data, self._folder)
+        self._saved = data
 
     def preview(self) -> JSONPreview:
         """Show the configuration in kedro-viz."""
         return JSONPreview((self._folder / "cfg.json").read_text())
+
+    def _release(self) -> None:
+        self._saved = None
 
     def _exists(self) -> bool:
         return (self._folder / "cfg.json").is_file()

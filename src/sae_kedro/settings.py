@@ -4,7 +4,8 @@ import logging
 import os
 import warnings
 
-from sae_kedro.hooks import CheckRun, ShowProgress
+from sae_kedro.hooks import CheckRun
+from sae_kedro.progress import ShowProgress
 
 warnings.filterwarnings("ignore", message="register_new_resolver", category=UserWarning)
 # Nodes name types of libraries that load only when a node runs; no node takes a typed parameter group.

@@ -54,6 +54,7 @@ def check_model(model: type[BaseModel], values: dict[str, Any]) -> dict[str, Any
     Raises:
         InputError: Names the first wrong key, the value given and what is allowed.
     """
+    values = {key: _whole(value, model.model_fields.get(key)) for key, value in values.items()}
     try:
         checked = model(**values).model_dump()
     except ValidationError as error:
@@ -63,6 +64,14 @@ def check_model(model: type[BaseModel], values: dict[str, Any]) -> dict[str, Any
             if isinstance(number, int) and number > LARGEST_INT:
                 raise InputError(f"{key}={shown(value)} is too large; choose at most {LARGEST_INT}")
     return checked
+
+
+def _whole(value: Any, field: FieldInfo | None) -> Any:
+    """Take 32.0 and 1e5 for the whole numbers that they are, where a key wants one."""
+    if field is None or not isinstance(value, float) or not value.is_integer():
+        return value
+    kinds = _kinds(field)
+    return int(value) if int in kinds and float not in kinds else value
 
 
 def _sentence(model: type[BaseModel], problem: Any) -> str:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from conftest import ROOT
-from running import run_command, run_process, run_session
+from running import files_in, run_command, run_process, run_session
 from sae_kedro import InputError, sae_classes
 from sae_kedro.models import DEFAULT_MODEL, locate_model
 
@@ -341,7 +341,7 @@ def test_texts_that_are_all_the_same(tmp_path):
     assert result.stderr.splitlines()[-1] == (
         "Error: all 100 training embeddings are the same; an SAE needs texts that differ"
     )
-    assert not list((tmp_path / "data" / "06_models").glob("**/*.*"))
+    assert files_in(tmp_path / "data" / "06_models") == {}
 
 
 @pytest.mark.parametrize(

@@ -105,7 +105,7 @@ def test_texts_of_sets_are_encoded_once(root, files):
 
 def test_features_are_looked_for_in_another_seed(root, tmp_path, caplog):
     run_session("compare", data_root=root, sae_types="topk", top_ks=8, seed=1, num_examples=400, eval_fraction=0.5)
-    (other,) = (root / "06_models" / "compare").iterdir()
+    (other,) = (root / "06_models" / "compare").glob("topk-*")
     run_session("evaluate", data_root=root, eval_fraction=0.5, num_examples=400, stability_path=other)
     metrics = json.loads((root / "08_reporting" / "topk" / "metrics.json").read_text())
     a, b = load_sae(root / "06_models" / "topk"), load_sae(other)

@@ -311,3 +311,13 @@ def test_a_device_that_is_not_there_is_refused(make_cfg, tmp_path):
         InputError, match="device='cuda:99' is not available on this machine; choose auto or one of cpu"
     ):
         load_sae(tmp_path, device="cuda:99")
+
+
+def test_codes_of_a_loaded_sae_are_plain_tensors_and_embeddings_may_still_have_a_gradient(make_cfg, tmp_path):
+    save_sae(sae_classes["topk"](make_cfg()), tmp_path)
+    sae = load_sae(tmp_path)
+    x = torch.randn(3, sae.act_size)
+    assert sae.encode(x).numpy().shape == (3, sae.dict_size)
+    assert sae.decode(sae.encode(x)).numpy().shape == x.shape
+    sae.encode(x.requires_grad_()).sum().backward()
+    assert x.grad is not None and bool(x.grad.any())

@@ -13,7 +13,7 @@ import wandb
 from wandb_server import WandbServer
 
 from conftest import TensorStore
-from sae_kedro import sae_classes, train
+from sae_kedro import get_experiment_cfg, sae_classes, train
 from sae_kedro.training.step_log import StepLog, StepMetrics
 from sae_kedro.training.tracking import Tracker, wandb_mode
 
@@ -100,19 +100,25 @@ def test_names_do_not_lead_out_of_the_folder(make_cfg, tmp_path):
 
 @pytest.mark.parametrize("mode", ["online", "offline", "disabled"])
 def test_a_mode_that_is_given_is_used(mode):
-    assert wandb_mode(mode) == mode
+    assert wandb_mode(mode, None) == mode
+
+
+def test_being_logged_in_is_no_consent(monkeypatch):
+    monkeypatch.setenv("WANDB_API_KEY", "x" * 40)
+    assert wandb_mode("auto", None) == "disabled"
+    assert get_experiment_cfg()["wandb_project"] is None
 
 
 def test_auto_is_online_only_with_credentials(monkeypatch, tmp_path):
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    assert wandb_mode("auto") == "offline"
+    assert wandb_mode("auto", "mine") == "offline"
     (tmp_path / "netrc").write_text("machine api.wandb.ai login user password secret\n")
-    assert wandb_mode("auto") == "online"
+    assert wandb_mode("auto", "mine") == "online"
     (tmp_path / "netrc").write_text("machine example.org login user password secret\n")
-    assert wandb_mode("auto") == "offline"
+    assert wandb_mode("auto", "mine") == "offline"
     monkeypatch.setenv("WANDB_API_KEY", "x" * 40)
-    assert wandb_mode("auto") == "online"
+    assert wandb_mode("auto", "mine") == "online"
 
 
 @pytest.fixture

@@ -125,6 +125,12 @@ class EmbeddingCache:
             pass
         if self.n_texts == 0:
             raise InputError(f"dataset_path={self.corpus.name!r} holds no text; skipped: {self.skipped}")
+        if self.limit and (not self.shards[-1].last or sum(info.n_texts for info in self.shards) > self.limit):
+            logger.warning(
+                "%s holds more than num_examples=%s texts, and the rest is left out; num_examples=null takes all",
+                self.corpus.name,
+                f"{self.limit:,}",
+            )
         if self.skipped:
             reasons = ", ".join(f"{number:,} {reason}" for reason, number in self.skipped.items())
             logger.warning("Skipped rows of %s: %s", self.corpus.name, reasons)

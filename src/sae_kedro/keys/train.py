@@ -52,16 +52,20 @@ class Keys(Table):
     )
     resume: Incidental[bool] = Field(False, description="go on from the last checkpoint, or start where there is none")
     log_every: Incidental[int] = Field(20, ge=1, description="steps between rows of the metric history")
-    wandb_project: Incidental[str] = Field("sae_kedro", min_length=1, description="Weights & Biases project")
+    wandb_project: Incidental[str | None] = Field(
+        None, min_length=1, description="Weights & Biases project; null: none, unless wandb_mode asks for one"
+    )
     wandb_mode: Incidental[Literal["auto", "online", "offline", "disabled"]] = Field(
-        "auto", description="auto: online where credentials exist, else offline"
+        "auto", description="auto: where wandb_project is set, online if credentials exist, else offline"
     )
     name: Incidental[str | None] = Field(None, description="name of the run; null: derived from the main keys")
 
     @field_validator("wandb_project")
     @classmethod
-    def _as_wandb_allows(cls, value: str) -> str:
+    def _as_wandb_allows(cls, value: str | None) -> str | None:
         """Refuse what W&B refuses, before anything is trained."""
+        if value is None:
+            return None
         if len(value) > 128 or any(letter in "/\\#?%:" for letter in value):
             raise ValueError(
                 f"wandb_project={shown(value)} is not allowed: at most 128 characters, none of / \\ # ? % :"

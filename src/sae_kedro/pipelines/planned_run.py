@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import import_module
@@ -11,8 +12,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from kedro.io import AbstractDataset
 
+from sae_kedro.activations.shards import LOCK_FILE
 from sae_kedro.config import post_init_cfg
 from sae_kedro.errors import InputError
 
@@ -35,6 +38,8 @@ class PlannedRun:
     """Datasets that no node of the run makes."""
     project_path: Path
     """Where relative paths of outputs start."""
+    writes: set[Path] = field(default_factory=set, init=False)
+    """Folders that the run will write to, and no other run meanwhile: checks add theirs."""
     _derive: Callable[[dict[str, Any]], dict[str, Any]] = field(default_factory=lambda: post_init_cfg, init=False)
 
     @cached_property
@@ -60,6 +65,23 @@ class PlannedRun:
         """Say what turns parameters into the configuration, before any check has asked for it."""
         assert "cfg" not in vars(self), "a check before this one has asked for the configuration"
         self._derive = derive
+
+    def hold_folders(self) -> ExitStack:
+        """Take the folders that the run writes to, for as long as the returned stack is open or this process lives.
+
+        Raises:
+            InputError: Another run has one of them.
+        """
+        with ExitStack() as held:
+            for folder in sorted(self.writes):
+                folder.mkdir(parents=True, exist_ok=True)
+                try:
+                    held.enter_context(FileLock(folder / LOCK_FILE).acquire(blocking=False))
+                except Timeout as error:
+                    raise InputError(
+                        f"another run is writing to {folder}; wait for it, or give this one a data_root of its own"
+                    ) from error
+            return held.pop_all()
 
     def check_inputs(self) -> None:
         """Make sure that what no node of the run makes is there.

@@ -62,6 +62,8 @@ def save_sae(sae: SAE, path: str | Path) -> None:
 def load_sae(path: str | Path, device: str = "cpu") -> SAE:
     """Load an SAE of the variant that was saved, ready for inference. Nothing is unpickled.
 
+    Its weights ask for no gradient, so codes are plain tensors; gradients with respect to embeddings still work.
+
     Args:
         path: A folder written by `save_sae`, such as `data/06_models/topk`. One without digests, as earlier versions
             wrote it, is loaded, too; a changed bit in it is found only where it makes a value impossible.
@@ -88,7 +90,7 @@ def load_sae(path: str | Path, device: str = "cpu") -> SAE:
     except (_Misfit, SafetensorError, OSError) as error:
         raise InputError(f"{file} does not fit {CFG_FILE}: {' '.join(str(error).split())}") from error
     sae.load_state_dict(tensors)
-    return sae.to(resolve_device(device)).eval()
+    return sae.to(resolve_device(device)).eval().requires_grad_(False)
 
 
 def read_json(file: Path) -> Any:

@@ -71,7 +71,8 @@ def train(
         tracker: Where metrics go; None: nowhere.
 
     Returns:
-        The SAE, calibrated and in evaluation mode; bit for bit the same for an interrupted run as for one that was not.
+        The SAE, calibrated, in evaluation mode and without gradients of its weights; bit for bit the same for an
+        interrupted run as for one that was not.
 
     Raises:
         InputError: There are no training texts, all embeddings are the same, the loss stopped being finite, or the
@@ -80,7 +81,7 @@ def train(
     """
     tracker = tracker or Tracker(cfg)
     start = time.perf_counter()
-    sae.to(torch.device(cfg["device"])).train()
+    sae.to(torch.device(cfg["device"])).train().requires_grad_()
     n_train = sae.fit_input_scaling(store.train_batches())
     if n_train < store.batch_size:
         logger.warning(
@@ -130,11 +131,12 @@ def train(
                 )
     sae.density.copy_(trainer.firing_counts / n_train)
     calibration = list(islice(store.calibration_batches(), CALIBRATION_BATCHES)) or [sample]
-    sae.eval().calibrate(sae.normalise(torch.cat(calibration))[0])
+    sae.eval().requires_grad_(False).calibrate(sae.normalise(torch.cat(calibration))[0])
     if tracker.history and tracker.history[-1]["fvu"] >= 1:
         logger.warning("This SAE reconstructs no better than the mean does; %s", _likely_cause(cfg))
     seconds = round(time.perf_counter() - start, 3)
-    sae.cfg["training"] = {"n_texts": n_train, "n_steps": n_steps, "seconds": seconds, "data": store.data_key}
+    about = {"n_texts": n_train, "n_steps": n_steps, "seconds": seconds, "data": store.data_key}
+    sae.cfg["training"] = about | ({"fvu": tracker.history[-1]["fvu"]} if tracker.history else {})
     return sae
 
 

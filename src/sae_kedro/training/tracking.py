@@ -41,7 +41,7 @@ class Tracker:
         self._wandb: _WandbRun | None = None
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
-            mode = wandb_mode(cfg["wandb_mode"])
+            mode = wandb_mode(cfg["wandb_mode"], cfg["wandb_project"])
             self._wandb = None if mode == "disabled" else _WandbRun(cfg, folder, mode)
 
     def log(self, row: Row) -> None:
@@ -82,10 +82,15 @@ class Tracker:
         self.close(exit_code=0 if error is None else 1)
 
 
-def wandb_mode(mode: WandbMode) -> Literal["online", "offline", "disabled"]:
-    """Turn `auto` into `online` where W&B credentials exist, else `offline`."""
+def wandb_mode(mode: WandbMode, project: str | None) -> Literal["online", "offline", "disabled"]:
+    """Turn `auto` into `online` where a project is named and credentials exist, `offline` where there are none.
+
+    Being logged in is no consent: without a project nothing of W&B runs, unless `mode` asks for it.
+    """
     if mode != "auto":
         return mode
+    if project is None:
+        return "disabled"
     if os.environ.get("WANDB_API_KEY"):
         return "online"
     own = urlparse(os.environ.get("WANDB_BASE_URL", "")).hostname
@@ -124,7 +129,7 @@ class _WandbRun:
         )
         start = functools.partial(
             wandb.init,
-            **{"project": cfg["wandb_project"], "name": cfg["name"], "dir": str(folder), "config": cfg},
+            **{"project": cfg["wandb_project"] or "sae_kedro", "name": cfg["name"], "dir": str(folder), "config": cfg},
             settings=settings,
             reinit="create_new",
         )

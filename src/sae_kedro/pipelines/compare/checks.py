@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Any
 
 from sae_kedro.comparison import comparison_cfgs
@@ -28,6 +29,7 @@ def plan_comparison(run: PlannedRun) -> None:
 def compare_variants(run: PlannedRun) -> None:
     """There are texts and memory to train with."""
     check_trainable(run.cfg)
+    run.writes.add(Path(run.cfg["data_root"], "06_models", "compare"))
 
 
 def _first_cfg(parameters: dict[str, Any]) -> dict[str, Any]:

@@ -16,8 +16,9 @@ def evaluate_sae(run: PlannedRun) -> None:
 
 
 def report_metrics(run: PlannedRun) -> None:
-    """The same."""
+    """The same; and nobody else writes a report there."""
     _check_saved(run)
+    run.writes.add(model_folder(run.cfg))
 
 
 def run_downstream(run: PlannedRun) -> None:

@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+MOST_GAP = 1.5
+"""Held-out FVU over that of training from which on a dictionary is too large for its texts."""
+TEXTS_PER_LATENT = 8
+"""Texts that a latent needs to be more than one text's own (30,000 texts are enough for the default of 3,072)."""
+
 
 def evaluate_sae(cfg: dict[str, Any], sae: SAE, activations_store: ActivationsStoreSBERT) -> Evaluation:
     """Measure reconstruction and sparsity on held-out texts; where some were trained on, say so."""
@@ -22,6 +27,8 @@ def evaluate_sae(cfg: dict[str, Any], sae: SAE, activations_store: ActivationsSt
 
     evaluation = evaluate(sae.to(activations_store.device), activations_store)
     evaluation.metrics["split"] = _split_name(cfg, sae, activations_store.data_key, evaluation.metrics["split"])
+    if sae.cfg.get("training", {}).get("data") == activations_store.data_key:
+        _warn_of_overfitting(sae, evaluation.metrics)
     return evaluation
 
 
@@ -65,6 +72,23 @@ def _split_name(cfg: dict[str, Any], sae: SAE, data_key: str, split: str) -> str
         trained_at,
     )
     return "partly trained on"
+
+
+def _warn_of_overfitting(sae: SAE, metrics: dict[str, Any]) -> None:
+    """Warn where the dictionary is too large for the texts: it reconstructs what it has seen far better."""
+    trained = sae.cfg["training"]
+    if metrics["split"] != "held_out" or None in (metrics["fvu"], trained.get("fvu")):
+        return
+    if metrics["fvu"] > MOST_GAP * trained["fvu"]:
+        logger.warning(
+            "FVU is %.3f on held-out texts and %.3f on those it was trained on: %s latents learn %s texts by heart; "
+            "take more texts, or dict_size of at most %d",
+            metrics["fvu"],
+            trained["fvu"],
+            f"{sae.dict_size:,}",
+            f"{trained['n_texts']:,}",
+            max(1, trained["n_texts"] // TEXTS_PER_LATENT),
+        )
 
 
 def plot_evaluation(evaluation: Evaluation) -> list[go.Figure]:
