@@ -39,7 +39,7 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 def _with_formulas(text: str) -> str:
     text = _BLOCK.sub(lambda found: f'<div class="formula">{convert(found[1], display="block")}</div>', text)
-    return _INLINE.sub(lambda found: convert(found[1]), text)
+    return _INLINE.sub(lambda found: f"<span>{convert(found[1])}</span>", text)
 
 
 def file(path: str) -> str:
@@ -57,7 +57,7 @@ def keys() -> str:
     titles = {"encode": "Model and corpus", "train": "SAE and training", "evaluate": "Evaluation"}
     titles |= {"compare": "Comparison"}
     parts = []
-    for name, table in TABLES.items():
+    for name, table in sorted(TABLES.items(), key=lambda item: list(titles).index(item[0]) if item[0] in titles else 9):
         parts += [f"## {titles.get(name, name.capitalize())}", "", *_key_rows(table.model_fields), ""]
     parts += ["## Options of single variants", ""]
     for name in BUILT_IN:
@@ -81,13 +81,14 @@ def _key_rows(fields: Any) -> Iterator[str]:
 def commands() -> str:
     """Return the help of every command of `kedro sae`, as a terminal shows it."""
     import click
+    from kedro.framework.cli.utils import CONTEXT_SETTINGS
 
     from sae_kedro.cli import sae
 
     parts: list[str] = []
 
     def tell(command: click.Command, path: str) -> None:
-        context = click.Context(command, info_name=path)
+        context = click.Context(command, info_name=path, **CONTEXT_SETTINGS)
         parts.extend([f"## `{path}`", "", "```text", command.get_help(context), "```", ""])
         for name, child in sorted(getattr(command, "commands", {}).items()):
             tell(child, f"{path} {name}")

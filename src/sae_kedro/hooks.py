@@ -28,6 +28,8 @@ class CheckRun:
 
         if "ParallelRunner" in str(run_params.get("runner")):
             raise InputError("ParallelRunner cannot pass a corpus or a buffer between processes; leave --runner out")
+        if run_params.get("only_missing_outputs"):
+            raise InputError("--only-missing-outputs would train anew and keep the old report; leave it out")
         given, shared = run_params["runtime_params"] or {}, self._config["globals"]
         parameters, inputs = catalog.load("parameters"), pipeline.inputs()
         run = PlannedRun(parameters, given, shared, catalog, inputs, self._project_path)

@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -14,6 +15,7 @@ import pytest
 
 from sae_kedro import InputError, get_experiment_cfg
 from sae_kedro.corpora.base import clean_text, rejected, text_hash
+from sae_kedro.corpora.formats import FORMATS
 from sae_kedro.corpora.kinds.hub import HubDataset
 from sae_kedro.corpora.opening import open_corpus
 
@@ -59,7 +61,7 @@ def folder(tmp_path):
     write(tmp_path / "b.jsonl", ["two", "three"])
     write(tmp_path / "a.csv", ["one"])
     write(tmp_path / "below" / "c.txt.gz", ["four"])
-    (tmp_path / "notes.md").write_text("not a text of the corpus")
+    (tmp_path / "notes.docx").write_text("not a text of the corpus")
     return tmp_path
 
 
@@ -185,7 +187,7 @@ def test_a_file_whose_rows_are_all_empty_holds_no_text(tmp_path, name):
 
 def test_an_unsupported_ending_lists_the_supported_ones(tmp_path):
     (tmp_path / "x.docx").touch()
-    supported = r"\.csv, \.tsv, \.jsonl, \.json, \.txt, \.parquet"
+    supported = re.escape(", ".join(FORMATS))
     with pytest.raises(InputError, match=rf"is not one of {supported}, plain or with \.gz"):
         opened(tmp_path / "x.docx")
     with pytest.raises(InputError, match=rf"is a folder without {supported} files"):
@@ -246,7 +248,7 @@ def test_a_hub_dataset_on_an_offline_machine_says_what_works_offline():
         opened("stanfordnlp/imdb")
     assert str(error.value) == (
         "dataset_path='stanfordnlp/imdb' is not a local file, and this machine is offline, so the Hub cannot be asked "
-        "for it; offline, give a local file (.csv, .tsv, .jsonl, .json, .txt, .parquet) or 'python-docs'"
+        f"for it; offline, give a local file ({', '.join(FORMATS)}) or 'python-docs'"
     )
 
 

@@ -11,11 +11,12 @@ import torch
 from conftest import ROOT
 from running import files_in, run_command, run_process, run_session
 from sae_kedro import InputError, sae_classes
+from sae_kedro.corpora.formats import FORMATS
 from sae_kedro.models import DEFAULT_MODEL, locate_model
 
 OFFLINE_HINT = (
     "is not a local file, and this machine is offline, so the Hub cannot be asked for it; offline, give a local file "
-    "(.csv, .tsv, .jsonl, .json, .txt, .parquet) or 'python-docs'"
+    f"({', '.join(FORMATS)}) or 'python-docs'"
 )
 
 
@@ -161,7 +162,7 @@ def test_corpus_that_is_not_what_its_name_says(refused, tmp_path):
     (file := tmp_path / "a.parquet").write_bytes(b"PAR1 but no more")
     assert refused(dataset_path=file).startswith(f"{file} cannot be read as parquet")
     (file := tmp_path / "a.pdf").write_bytes(b"%PDF")
-    assert refused(dataset_path=file).startswith(f"dataset_path='{file}' is not one of .csv, .tsv, ")
+    assert refused(dataset_path=file).startswith(f"dataset_path='{file}' is not one of {', '.join(FORMATS)}, plain")
 
 
 def test_hub_dataset_without_a_network_says_what_works_offline(refused):

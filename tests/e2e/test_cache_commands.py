@@ -168,4 +168,4 @@ def test_the_command_line_uses_the_projects_data_root_and_loads_no_torch(root):
         own = ROOT / session.load_context().config_loader["globals"]["data_root"]
     there = sorted(folder.name for folder in (own / CACHES).iterdir()) if (own / CACHES).is_dir() else []
     listed = [line.split("  ")[0] for line in result.stdout.splitlines()]
-    assert listed == (there or ["there is no cache"])
+    assert listed == (there or [f"there is no cache in {own / CACHES}"])

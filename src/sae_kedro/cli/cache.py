@@ -24,12 +24,12 @@ def cache() -> None:
 @cache.command(name="list")
 @_data_root
 def list_command(data_root: str | None) -> None:
-    """List every cache: name, texts, shards, size on disk, state, last use."""
+    """List caches: texts, shards, size, state."""
     from sae_kedro.activations.shards import survey
 
     caches = _caches(data_root)
     if not caches:
-        click.echo("there is no cache")
+        click.echo(f"there is no cache in {_root(data_root)}")
     for folder in caches.values():
         found = list(survey(folder))
         infos = [finding.info for finding in found if finding.info]
@@ -46,7 +46,10 @@ def list_command(data_root: str | None) -> None:
 @click.argument("names", nargs=-1)
 @_data_root
 def verify(names: tuple[str, ...], data_root: str | None) -> None:
-    """Read every shard of all caches, or of those NAMES, and name the damaged ones; any makes the exit code 1."""
+    """Read every shard, and name damaged ones.
+
+    Of all caches, or of those NAMES; a damaged one makes the exit code 1.
+    """
     from sae_kedro.activations.shards import survey
 
     findings = [finding for folder in _chosen(names, data_root) for finding in survey(folder, thorough=True)]
@@ -65,7 +68,10 @@ def verify(names: tuple[str, ...], data_root: str | None) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @_data_root
 def prune(names: tuple[str, ...], yes: bool, data_root: str | None) -> None:
-    """Remove the caches NAMES; without any, what no run can use: damaged shards and leftovers of killed runs."""
+    """Remove the caches NAMES, or damaged shards.
+
+    Without a name, what no run can use is removed: damaged shards and leftovers of killed runs.
+    """
     from filelock import FileLock, Timeout
 
     from sae_kedro.activations.shards import LOCK_FILE
@@ -112,15 +118,19 @@ def _chosen(names: tuple[str, ...], data_root: str | None) -> list[Path]:
 
 def _caches(data_root: str | None) -> dict[str, Path]:
     """Find the folders of all caches, by name."""
-    from sae_kedro.activations.shards import CACHES
-
-    root = (_project_data_root() if data_root is None else Path(os.path.expanduser(data_root))) / CACHES
+    root = _root(data_root)
     found = root.iterdir() if root.is_dir() else ()
     return {
         folder.name: folder
         for folder in sorted(found)
         if _NAME.fullmatch(folder.name) and folder.is_dir() and not folder.is_symlink()
     }
+
+
+def _root(data_root: str | None) -> Path:
+    from sae_kedro.activations.shards import CACHES
+
+    return (_project_data_root() if data_root is None else Path(os.path.expanduser(data_root))) / CACHES
 
 
 def _project_data_root() -> Path:

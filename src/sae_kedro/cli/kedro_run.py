@@ -7,11 +7,15 @@ from collections.abc import Callable
 from typing import Any
 
 import click
+import kedro.runner
 from kedro.config import MissingConfigException
 from kedro.framework.cli.project import run as run
 from kedro.framework.project import pipelines
+from kedro.io import DatasetError
 from kedro.pipeline import Pipeline
 from kedro.pipeline.pipeline import OutputNotUniqueError
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from sae_kedro.errors import InputError, nearest
 from sae_kedro.training.interrupts import Interrupted
@@ -43,6 +47,10 @@ def _one_sentence(command: Callable[..., Any]) -> Callable[..., Any]:
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         list(pipelines)  # whoever builds one wrongly sees where
         try:
+            if kwargs["pipeline"] and kwargs["pipelines"]:
+                raise InputError("give --pipelines or --pipeline, not both")
+            if (runner := kwargs["runner"]) and "." not in runner and not hasattr(kedro.runner, runner):
+                raise InputError(f"there is no runner {runner!r}; choose SequentialRunner or ThreadRunner, or none")
             chosen = [name for name in (kwargs["pipeline"], *kwargs["pipelines"]) if name]
             _check_pipelines(chosen)
             for option in ("node_names", "from_nodes", "to_nodes"):
@@ -68,12 +76,30 @@ def _sentence(error: Exception) -> str | None:
     while cause is not None:
         if isinstance(cause, (InputError, MissingConfigException)):
             return str(cause)
+        if isinstance(cause, (OmegaConfBaseException, YAMLError)):
+            return f"the configuration cannot be read: {' '.join(str(cause).split())}"
         cause = cause.__cause__
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     raised_in = "" if trace is None else str(trace.tb_frame.f_globals.get("__name__"))
-    return " ".join(str(error).split()) if type(error) is ValueError and raised_in.startswith("kedro.") else None
+    kedros_own = type(error) is ValueError and raised_in.startswith("kedro.")
+    return " ".join(str(error).split()) if kedros_own or isinstance(error, DatasetError) else None
+
+
+def _with_readable_params(make_context: Callable[..., click.Context]) -> Callable[..., click.Context]:
+    @functools.wraps(make_context)
+    def wrapped(*args: Any, **kwargs: Any) -> click.Context:
+        try:
+            return make_context(*args, **kwargs)
+        except YAMLError as error:
+            raise click.UsageError(
+                "--params holds a value that YAML reads as something else; quote it, such as "
+                "--params \"dataset_path='*.jsonl'\""
+            ) from error
+
+    return wrapped
 
 
 run.callback = _one_sentence(run.callback)
+run.make_context = _with_readable_params(run.make_context)

@@ -14,7 +14,7 @@ from sae_kedro.errors import InputError
 @click.command(name="list")
 @click.option("--json", "as_json", is_flag=True, help="Print a list of objects.")
 def list_command(as_json: bool) -> None:
-    """List every variant: name, provider, version, status, summary."""
+    """List variants and who provides them."""
     from sae_kedro.sae.inspection import list_variants
 
     variants = list_variants()
@@ -35,7 +35,7 @@ def list_command(as_json: bool) -> None:
 @click.command()
 @click.argument("name")
 def describe(name: str) -> None:
-    """Show a variant's formula, paper and own options."""
+    """Show a variant's formula, paper and options."""
     from sae_kedro.sae.registry import sae_classes
     from sae_kedro.validation import allowed_values
 
@@ -55,7 +55,10 @@ def describe(name: str) -> None:
 @click.argument("name")
 @click.option("--output", type=click.Path(file_okay=False), default=".", help="Folder to create the plugin in.")
 def new(name: str, output: str) -> None:
-    """Create an installable plugin `sae-kedro-NAME/` that trains and passes its own tests at once."""
+    """Create a plugin in sae-kedro-NAME/.
+
+    It can be installed, trains and passes its own tests at once.
+    """
     from sae_kedro.sae.registry import sae_classes
 
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):

@@ -10,6 +10,7 @@ from typing import Any
 
 from sae_kedro.activations.store import ActivationsStoreSBERT
 from sae_kedro.discovery import submodules
+from sae_kedro.errors import InputError
 from sae_kedro.evaluation import measures
 from sae_kedro.keys import TABLES
 from sae_kedro.sae.base import SAE
@@ -45,4 +46,7 @@ def check_downstream(cfg: dict[str, Any]) -> None:
 def _asked_for(cfg: dict[str, Any]) -> list[ModuleType]:
     if all(cfg[key] is None for key in TABLES["evaluate"].model_fields):
         return []  # and nothing of them is imported
+    for name, measure in submodules(measures.__name__).items():
+        if measure.KEY not in cfg:
+            raise InputError(f"evaluation/measures/{name}.py has the KEY {measure.KEY!r}; add it to keys/evaluate.py")
     return [measure for measure in submodules(measures.__name__).values() if cfg[measure.KEY] is not None]

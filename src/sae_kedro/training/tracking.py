@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import functools
 import json
@@ -42,7 +43,9 @@ class Tracker:
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
             mode = wandb_mode(cfg["wandb_mode"], cfg["wandb_project"])
-            self._wandb = None if mode == "disabled" else _WandbRun(cfg, folder, mode)
+            if mode != "disabled":
+                self._wandb = _WandbRun(cfg, folder, mode)
+                atexit.register(self.close)  # a run that ends before its evaluation has nobody else to finish it
 
     def log(self, row: Row) -> None:
         """Record the metrics of one step; `row` has a key `step`."""
