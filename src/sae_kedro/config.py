@@ -7,6 +7,7 @@ derived. Options that belong to one variant are declared by that variant and joi
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 from sae_kedro.errors import InputError, nearest, shown
@@ -52,9 +53,23 @@ def post_init_cfg(cfg: dict[str, Any]) -> dict[str, Any]:
     if cfg["lr"] is None:
         cfg["lr"] = default_lr(cfg["batch_size"])
     if cfg["name"] is None:
-        cfg["name"] = f"{cfg['sae_type']}-{cfg['dict_size']}-k{cfg['top_k']}-lr{cfg['lr']:.2g}-s{cfg['seed']}"
+        cfg["name"] = _derived_name(cfg)
     cfg["device"] = resolve_device(cfg["device"])
     return cfg
+
+
+def run_folder(cfg: dict[str, Any]) -> str:
+    """Return what the folders of a run are called: its name if it was given one, or else its variant.
+
+    Args:
+        cfg: What `post_init_cfg` returned.
+    """
+    return str(cfg["sae_type"] if cfg["name"] == _derived_name(cfg) else cfg["name"])
+
+
+def _derived_name(cfg: dict[str, Any]) -> str:
+    name = f"{cfg['sae_type']}-{cfg['dict_size']}-k{cfg['top_k']}-lr{cfg['lr']:.2g}-s{cfg['seed']}"
+    return re.sub(r"[^\w.+-]", "-", name)[:80]
 
 
 def default_lr(batch_size: int) -> float:

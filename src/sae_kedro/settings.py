@@ -18,5 +18,8 @@ CONFIG_LOADER_ARGS = {
     "base_env": "base",
     "default_run_env": "local",
     "merge_strategy": {"parameters": "soft", "globals": "soft"},
-    "custom_resolvers": {"home": lambda path: os.path.expanduser(str(path))},  # a leading ~ in a path
+    "custom_resolvers": {
+        "home": lambda path: os.path.expanduser(str(path)),  # a leading ~ in a path
+        "first_of": lambda first, second: second if first is None else first,
+    },
 }

@@ -185,6 +185,9 @@ def test_data_root_that_is_a_file(refused, corpus_file):
     ("key", "value", "sentence"),
     [
         ("sae_type", "../../outside", "sae_type='../../outside' is not a registered variant"),
+        ("name", "../outside", "name='../outside' is not allowed: at most 80 letters, digits, dots, hyphens and"),
+        ("name", "..", "name='..' is not allowed"),
+        ("name", "compare", "name='compare' is not allowed"),
         ("wandb_project", "../outside", "wandb_project='../outside' is not allowed: at most 128 characters, none of /"),
         ("wandb_project", "x" * 129, "is not allowed: at most 128 characters"),
         ("data_root", "~nobody-of-this-name/data", "is not a folder's name: it holds a NUL or names nobody's home"),
@@ -210,7 +213,7 @@ def test_bad_line_in_the_middle_of_a_corpus(tmp_path):
 @pytest.mark.fuzz
 def test_no_name_leads_out_of_data_root(corpus_file, tmp_path):
     data = tmp_path / "a" / "b" / "data"
-    names = {"name": "../../../outside\x1b[2J", "wandb_project": ".."}
+    names = {"name": "a-name.of_1", "wandb_project": ".."}
     before = {path.name for path in ROOT.iterdir()} | {".viz"}  # where kedro-viz keeps its own, from the first run on
     run_session("train", data_root=data, dataset_path=corpus_file, wandb_mode="offline", **names)
     written = [path for path in tmp_path.rglob("*") if not path.is_dir()]

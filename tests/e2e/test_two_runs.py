@@ -42,8 +42,8 @@ def test_a_folder_in_use_is_refused_and_that_of_a_dead_run_is_taken_over(running
     refused = run_command("--env=test", "--pipelines=train", **given)
     assert refused.exit_code == 1
     assert refused.output == (
-        f"Error: another run is writing to {tmp_path / '06_models' / 'topk'}; wait for it, or give this one a "
-        "data_root of its own\n"
+        f"Error: another run is writing to {tmp_path / '06_models' / 'topk'}; wait for it, or give this one "
+        "folders of its own with name=...\n"
     )
     assert run_command("--env=test", "--pipelines=encode", **given).exit_code == 0  # what writes elsewhere goes on
     running.send_signal(signal.SIGKILL)

@@ -207,7 +207,8 @@ def test_evaluate_without_a_trained_sae_says_how_to_get_one(corpus_file, tmp_pat
     assert result.exit_code == 1
     assert result.output == (
         f"Error: there is no trained vanilla SAE in data_root='{tmp_path / 'empty'}'; "
-        "run `kedro run --pipelines train --params sae_type=vanilla` first\n"
+        "run `kedro run --pipelines train --params sae_type=vanilla` first; `kedro sae models` lists those that are "
+        "there\n"
     )
     assert not (tmp_path / "empty").exists()
 

@@ -90,7 +90,7 @@ def test_samples_per_second_are_those_that_were_seen(make_cfg, monkeypatch):
 
 
 def test_names_do_not_lead_out_of_the_folder(make_cfg, tmp_path):
-    cfg = make_cfg(wandb_mode="offline", name="../../../outside\x1b[2J", wandb_project="..")
+    cfg = make_cfg(wandb_mode="offline", wandb_project="..") | {"name": "../../../outside\x1b[2J"}
     with Tracker(cfg, tmp_path / "a" / "b" / "c") as tracker:
         tracker.log({"step": 1, "loss": 2.0})
     assert records_of(tmp_path / "a" / "b" / "c")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from datetime import datetime
@@ -10,10 +9,10 @@ from pathlib import Path
 
 import click
 
+from sae_kedro.cli import places
 from sae_kedro.errors import nearest
 
 _NAME = re.compile(r"[0-9A-Za-z-]+-[0-9a-f]{16}")
-_data_root = click.option("--data-root", metavar="FOLDER", help="Default: the data_root of this project.")
 
 
 @click.group()
@@ -22,7 +21,7 @@ def cache() -> None:
 
 
 @cache.command(name="list")
-@_data_root
+@places.data_root_option
 def list_command(data_root: str | None) -> None:
     """List caches: texts, shards, size, state."""
     from sae_kedro.activations.shards import survey
@@ -44,7 +43,7 @@ def list_command(data_root: str | None) -> None:
 
 @cache.command()
 @click.argument("names", nargs=-1)
-@_data_root
+@places.data_root_option
 def verify(names: tuple[str, ...], data_root: str | None) -> None:
     """Read every shard, and name damaged ones.
 
@@ -66,7 +65,7 @@ def verify(names: tuple[str, ...], data_root: str | None) -> None:
 @cache.command()
 @click.argument("names", nargs=-1)
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@_data_root
+@places.data_root_option
 def prune(names: tuple[str, ...], yes: bool, data_root: str | None) -> None:
     """Remove the caches NAMES, or damaged shards.
 
@@ -130,15 +129,7 @@ def _caches(data_root: str | None) -> dict[str, Path]:
 def _root(data_root: str | None) -> Path:
     from sae_kedro.activations.shards import CACHES
 
-    return (_project_data_root() if data_root is None else Path(os.path.expanduser(data_root))) / CACHES
-
-
-def _project_data_root() -> Path:
-    from kedro.framework.session import KedroSession
-
-    with KedroSession.create() as session:
-        context = session.load_context()
-    return Path(context.project_path) / os.path.expanduser(str(context.config_loader["globals"]["data_root"]))
+    return places.data_root(data_root) / CACHES
 
 
 COMMANDS = [cache]

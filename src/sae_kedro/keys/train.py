@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from pydantic import Field, field_validator
@@ -58,7 +59,20 @@ class Keys(Table):
     wandb_mode: Incidental[Literal["auto", "online", "offline", "disabled"]] = Field(
         "auto", description="auto: where wandb_project is set, online if credentials exist, else offline"
     )
-    name: Incidental[str | None] = Field(None, description="name of the run; null: derived from the main keys")
+    name: Incidental[str | None] = Field(
+        None, description="name of the run and of its folders; null: folders are named after sae_type"
+    )
+
+    @field_validator("name")
+    @classmethod
+    def _as_folders_allow(cls, value: str | None) -> str | None:
+        """Refuse what is no plain name of a folder."""
+        if value is not None and (not re.fullmatch(r"\w[\w.+-]{0,79}", value, re.ASCII) or value == "compare"):
+            raise ValueError(
+                f"name={shown(value)} is not allowed: at most 80 letters, digits, dots, hyphens and underscores, and "
+                "not 'compare', where comparisons are"
+            )
+        return value
 
     @field_validator("wandb_project")
     @classmethod

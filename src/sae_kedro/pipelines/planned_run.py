@@ -18,8 +18,9 @@ from kedro.io import AbstractDataset
 from sae_kedro.activations.shards import LOCK_FILE
 from sae_kedro.config import post_init_cfg
 from sae_kedro.errors import InputError
+from sae_kedro.keys import ExperimentConfig
 
-PATH_KEYS = ("sae_type", "data_root")
+PATH_KEYS = ("sae_type", "data_root", "name")
 """Keys that are part of output paths: the catalog reads them from globals.yml and --params alone."""
 
 
@@ -52,7 +53,7 @@ class PlannedRun:
         cfg = self._derive(self.parameters)
         given = {**self.shared, **self.given}
         for key in PATH_KEYS:
-            value = self.parameters.get(key, cfg[key])
+            value = self.parameters.get(key, ExperimentConfig.model_fields[key].default)
             if value != given.get(key):
                 raise InputError(f"set {key}={value!r} in globals.yml or with --params, not in parameters.yml")
         for key in self.shared.keys() - set(PATH_KEYS):
@@ -79,7 +80,8 @@ class PlannedRun:
                     held.enter_context(FileLock(folder / LOCK_FILE).acquire(blocking=False))
                 except Timeout as error:
                     raise InputError(
-                        f"another run is writing to {folder}; wait for it, or give this one a data_root of its own"
+                        f"another run is writing to {folder}; wait for it, or give this one folders of its own with "
+                        "name=..."
                     ) from error
             return held.pop_all()
 

@@ -38,9 +38,12 @@ def _check_saved(run: PlannedRun) -> None:
         return
     cfg = run.cfg
     if not run.catalog.exists("sae"):
+        name = run.parameters.get("name")
+        which = f"SAE of name={name!r}" if name else f"{cfg['sae_type']} SAE"
+        given = f"name={name}" if name else f"sae_type={cfg['sae_type']}"
         raise InputError(
-            f"there is no trained {cfg['sae_type']} SAE in data_root={run.parameters['data_root']!r}; "
-            f"run `kedro run --pipelines train --params sae_type={cfg['sae_type']}` first"
+            f"there is no trained {which} in data_root={run.parameters['data_root']!r}; "
+            f"run `kedro run --pipelines train --params {given}` first; `kedro sae models` lists those that are there"
         )
     trained_with = run.catalog.load("sae").cfg
     given_here = {"dict_size", "top_k", "input_unit_norm"} & set(run.given)

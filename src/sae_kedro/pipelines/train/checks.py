@@ -27,7 +27,7 @@ def train_sae(run: PlannedRun) -> None:
         check_resumable(folder / "checkpoints", cfg)
     check_trainable(cfg)
     if changed := _changes(folder, cfg):
-        logger.warning("This run replaces %s (%s); another data_root keeps both", folder, changed)
+        logger.warning("This run replaces %s (%s); name=... keeps both", folder, changed)
     run.writes.add(folder)
 
 

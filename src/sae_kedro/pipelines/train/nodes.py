@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sae_kedro.config import run_folder
+
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
 def model_folder(cfg: dict[str, Any]) -> Path:
     """Return where the SAE of a configuration and its checkpoints lie."""
-    return Path(cfg["data_root"], "06_models", cfg["sae_type"])
+    return Path(cfg["data_root"], "06_models", run_folder(cfg))
 
 
 def train_sae(cfg: dict[str, Any], activations_store: ActivationsStoreSBERT) -> tuple[SAE, Tracker]:
@@ -26,7 +28,7 @@ def train_sae(cfg: dict[str, Any], activations_store: ActivationsStoreSBERT) -> 
     from sae_kedro.training.tracking import Tracker
 
     sae = sae_classes[cfg["sae_type"]](cfg)
-    tracker = Tracker(cfg, Path(cfg["data_root"]) / "08_reporting" / cfg["sae_type"])
+    tracker = Tracker(cfg, Path(cfg["data_root"], "08_reporting", run_folder(cfg)))
     try:
         return train(sae, activations_store, cfg, model_folder(cfg), tracker), tracker
     except BaseException:
