@@ -246,7 +246,7 @@ def test_a_glob_takes_files_and_not_the_folders_it_matches(tmp_path):
     (tmp_path / "folder.txt" / "b.txt").write_text("two")
     assert list(opened(tmp_path / "*.txt").rows()) == ["one"]
     (tmp_path / "a.txt").unlink()
-    with pytest.raises(InputError, match=r"dataset_path='.*\*\.txt' matches no \.csv, .*, \.parquet files"):
+    with pytest.raises(InputError, match=r"dataset_path='.*\*\.txt' matches no \.arrow, .*, \.parquet files"):
         opened(tmp_path / "*.txt")
 
 

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import bz2
 import csv
 import gzip
 import io
 import json
+import lzma
 import os
 import re
 import subprocess
 import sys
+import zipfile
 
+import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -44,13 +48,25 @@ def content(name, texts):
     return "\n".join(texts) if kind == "txt" else table(texts, "\t" if kind == "tsv" else ",")
 
 
+def zipped(data):
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("member", data)
+    return out.getvalue()
+
+
+COMPRESS = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress, ".zip": zipped}
+COMPRESS[".zst"] = lambda data: pa.Codec("zstd").compress(data, asbytes=True)
+
+
 def write(file, texts):
     """Write texts as the kind of file that its name says."""
     if file.suffix == ".parquet":
         pq.write_table(pa.table({"id": range(len(texts)), "text": pa.array(texts, pa.string())}), file)
     else:
-        data = content(file.name, texts).encode()
-        file.write_bytes(gzip.compress(data) if file.suffix == ".gz" else data)
+        plain = file.name.removesuffix(file.suffix) if file.suffix in COMPRESS else file.name
+        data = content(plain, texts).encode()
+        file.write_bytes(COMPRESS.get(file.suffix, bytes)(data))
     return file
 
 
@@ -65,7 +81,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize("name", [*PLAIN_KINDS, *(f"{name}.gz" for name in PLAIN_KINDS), "x.parquet"])
+@pytest.mark.parametrize("name", [*PLAIN_KINDS, *(name + end for name in PLAIN_KINDS for end in COMPRESS), "x.parquet"])
 def test_every_kind_of_file_gives_its_texts_in_order(tmp_path, name):
     texts = LINES if ".txt" in name else TEXTS
     corpus = opened(write(tmp_path / name, texts))
@@ -188,7 +204,7 @@ def test_a_file_whose_rows_are_all_empty_holds_no_text(tmp_path, name):
 def test_an_unsupported_ending_lists_the_supported_ones(tmp_path):
     (tmp_path / "x.docx").touch()
     supported = re.escape(", ".join(FORMATS))
-    with pytest.raises(InputError, match=rf"is not one of {supported}, plain or with \.gz"):
+    with pytest.raises(InputError, match=rf"is not one of {supported}, plain or with \.gz, "):
         opened(tmp_path / "x.docx")
     with pytest.raises(InputError, match=rf"is a folder without {supported} files"):
         opened(tmp_path)
@@ -241,6 +257,45 @@ def test_a_file_that_is_not_utf8_is_named(tmp_path):
     (tmp_path / "x.txt").write_bytes("café".encode("latin-1"))
     with pytest.raises(InputError, match=r"x\.txt, line 1: not UTF-8"):
         opened(tmp_path / "x.txt")
+
+
+@pytest.mark.parametrize("end", COMPRESS)
+def test_a_damaged_compressed_file_is_named(tmp_path, docs, end):
+    file = write(tmp_path / f"x.txt{end}", docs)
+    file.write_bytes(file.read_bytes()[:-200])
+    with pytest.raises(InputError, match=rf"x\.txt\{end} cannot be read as txt"):
+        list(opened(file).rows())
+
+
+def test_an_archive_of_several_files_is_not_one_of_them(tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.txt.zip", "w") as archive:
+        archive.writestr("a.txt", "one")
+        archive.writestr("b.txt", "two")
+    with pytest.raises(InputError, match=r"x\.txt\.zip holds 2 files; one is read, so unpack it and give the folder"):
+        opened(tmp_path / "x.txt.zip")
+
+
+def test_arrow_files_of_both_kinds_are_read(tmp_path):
+    table = pa.table({"id": range(4), "text": TEXTS})
+    for name, new in {"stream.arrow": pa.ipc.new_stream, "file.arrow": pa.ipc.new_file}.items():
+        with new(tmp_path / name, table.schema) as writer:
+            writer.write_table(table, max_chunksize=3)
+        assert list(opened(tmp_path / name).rows()) == TEXTS
+        assert list(opened(tmp_path / name).rows(2)) == TEXTS[2:]
+    (tmp_path / "bad.arrow").write_bytes(b"no arrow")
+    with pytest.raises(InputError, match=r"bad\.arrow cannot be read as arrow"):
+        opened(tmp_path / "bad.arrow")
+
+
+def test_folders_that_the_library_datasets_saved_are_read_split_by_split(tmp_path):
+    one = datasets.Dataset.from_dict({"id": range(4), "text": TEXTS})
+    one.save_to_disk(str(tmp_path / "one"), num_shards=2)
+    assert list(opened(tmp_path / "one").rows()) == TEXTS
+    datasets.DatasetDict({"train": one, "test": one.select([1])}).save_to_disk(str(tmp_path / "two"))
+    assert list(opened(tmp_path / "two").rows()) == TEXTS
+    assert list(opened(tmp_path / "two", dataset_split="test").rows()) == TEXTS[1:2]
+    with pytest.raises(InputError, match=r"dataset_split='tst' is not in .*, whose splits are test, train; did"):
+        opened(tmp_path / "two", dataset_split="tst")
 
 
 def test_a_hub_dataset_on_an_offline_machine_says_what_works_offline():

@@ -2,35 +2,71 @@
 
 from __future__ import annotations
 
+import bz2
 import codecs
 import gzip
+import io
+import lzma
 import re
+import zipfile
+import zlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from sae_kedro.errors import InputError
 
 _ESCAPED = re.compile("[\udc80-\udcff]")  # what the decoder puts in the place of bytes that are not UTF-8
 
 
+def _zstd(file: Path) -> IO[bytes]:
+    import pyarrow as pa
+
+    stream: IO[bytes] = pa.input_stream(str(file), compression="zstd")
+    return stream
+
+
+def _zip(file: Path) -> IO[bytes]:
+    archive = zipfile.ZipFile(file)
+    members = [member for member in archive.infolist() if not member.is_dir()]
+    if len(members) != 1:
+        raise InputError(f"{file} holds {len(members)} files; one is read, so unpack it and give the folder")
+    return archive.open(members[0])
+
+
+COMPRESSED: dict[str, Callable[[Path], Any]] = {
+    ".gz": gzip.open,
+    ".bz2": bz2.open,
+    ".xz": lzma.open,
+    ".zst": _zstd,
+    ".zip": _zip,
+}
+"""What opens a compressed file, by the end of its name."""
+DAMAGE = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
+"""What reading a damaged file raises."""
+
+
 def ending(file: Path) -> str:
     """Return the ending that tells the format of a file: `.csv` of `a.csv` and of `a.csv.gz`."""
-    return "." + file.name.removesuffix(".gz").rpartition(".")[2]
+    name = file.name.removesuffix(file.suffix) if file.suffix in COMPRESSED else file.name
+    return "." + name.rpartition(".")[2]
 
 
 def open_text(file: Path) -> IO[str]:
-    """Open a plain or gzipped file as UTF-8; what is not becomes marks that `is_utf8` finds.
+    """Open a plain or compressed file as UTF-8; what is not becomes marks that `is_utf8` finds.
 
     Raises:
         InputError: It is UTF-16.
     """
-    zipped = file.suffix == ".gz"
-    with gzip.open(file) if zipped else file.open("rb") as raw:
+    with _opened(file) as raw:
         if raw.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
             raise InputError(f"{file} is UTF-16; save it as UTF-8")
-    if zipped:
-        return gzip.open(file, "rt", encoding="utf-8-sig", errors="surrogateescape", newline="")
-    return file.open(encoding="utf-8-sig", errors="surrogateescape", newline="")
+    return io.TextIOWrapper(_opened(file), encoding="utf-8-sig", errors="surrogateescape", newline="")
+
+
+def _opened(file: Path) -> IO[bytes]:
+    stream: IO[bytes] = COMPRESSED[file.suffix](file) if file.suffix in COMPRESSED else file.open("rb")
+    return stream
 
 
 def is_utf8(text: str) -> bool:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from sae_kedro.corpora.base import rejected
 from sae_kedro.corpora.columns import Column
 from sae_kedro.corpora.kinds.files import LocalFiles
+from sae_kedro.corpora.text_files import ending
 from sae_kedro.errors import InputError, nearest
 
 PAIR_KINDS = (".jsonl", ".csv")
@@ -46,8 +47,8 @@ def read_pairs(path: str) -> SentencePairs:
     """
     file = Path(path).expanduser()
     _must_exist("sts_path", path, file)
-    if not file.is_file() or not file.name.removesuffix(".gz").endswith(PAIR_KINDS):
-        raise InputError(f"sts_path={path!r} is not a {' or '.join(PAIR_KINDS)} file, plain or with .gz")
+    if not file.is_file() or ending(file) not in PAIR_KINDS:
+        raise InputError(f"sts_path={path!r} is not a {' or '.join(PAIR_KINDS)} file, plain or compressed")
     columns = (
         LocalFiles(path, [file], Column(column, "sts_path needs sentence1, sentence2 and score; column", None)).rows()
         for column in PAIR_COLUMNS

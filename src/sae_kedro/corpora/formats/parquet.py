@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from sae_kedro.corpora.columns import Column, Rows
-from sae_kedro.errors import InputError
+from sae_kedro.corpora.batches import rows_of_batches, unreadable
+from sae_kedro.corpora.columns import Column
 
 ENDINGS = (".parquet",)
 HAS_COLUMNS = True
@@ -19,18 +19,7 @@ def rows(file: Path, column: Column) -> Iterator[object]:
 
     try:
         table = pq.ParquetFile(file)
-        schema = table.schema_arrow
-        needed = column.needs(file, schema.names)
-        plain = needed == [column.name] and not pa.types.is_nested(schema.field(column.name).type)
-        read: Rows | None = None
-        for batch in table.iter_batches(batch_size=4096, columns=needed):
-            if plain:
-                yield from batch.column(0).to_pylist()
-                continue
-            for record in batch.to_pylist():
-                read = read or column.reader(file, record)
-                yield from read(record)
-    except InputError:
-        raise
-    except (pa.ArrowException, ValueError, OverflowError) as error:  # a date may be none that Python knows
-        raise InputError(f"{file} cannot be read as parquet: {' '.join(str(error).split())}") from error
+    except (pa.ArrowException, ValueError) as error:
+        raise unreadable(file, error) from error
+    batches = lambda columns: table.iter_batches(batch_size=4096, columns=columns)  # noqa: E731
+    yield from rows_of_batches(file, column, table.schema_arrow, batches)

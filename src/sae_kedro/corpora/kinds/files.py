@@ -6,7 +6,6 @@ import glob
 import hashlib
 import io
 import os
-import zlib
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -15,12 +14,12 @@ from typing import Any
 from sae_kedro.corpora.base import Corpus, rejected, without_columns
 from sae_kedro.corpora.columns import Column, column_of
 from sae_kedro.corpora.formats import FORMATS
-from sae_kedro.corpora.text_files import ending
-from sae_kedro.errors import InputError
+from sae_kedro.corpora.text_files import COMPRESSED, DAMAGE, ending
+from sae_kedro.errors import InputError, nearest
 
 
 class LocalFiles(Corpus):
-    """One or more files of known formats, plain or gzipped.
+    """One or more files of known formats, plain or compressed.
 
     Args:
         name: The path as it was given.
@@ -37,7 +36,7 @@ class LocalFiles(Corpus):
     def open(cls, cfg: dict[str, Any], key: str) -> LocalFiles | None:
         """Open the files behind a path, the texts of which must be at least one."""
         path = str(cfg["dataset_path"])
-        if not (files := _found(path)):
+        if not (files := _found(path, str(cfg["dataset_split"]))):
             return None
         corpus = cls(path, files, column_of(cfg, key))
         if key == "text_column":
@@ -70,7 +69,7 @@ class LocalFiles(Corpus):
         kind = ending(file)
         try:
             yield from FORMATS[kind].rows(file, self.column)
-        except (OSError, zlib.error, EOFError) as error:
+        except DAMAGE as error:
             raise InputError(f"{file} cannot be read as {kind[1:]}: {error}") from error
 
     def _check_texts(self) -> None:
@@ -86,13 +85,23 @@ class LocalFiles(Corpus):
         )
 
 
-def _found(path: str) -> list[Path]:
+def _found(path: str, split: str) -> list[Path]:
     """List the readable files behind a file name, a folder or a glob, sorted by name."""
     location = Path(os.path.expanduser(path))
+    if _is_file(location / "dataset_dict.json"):  # what `datasets` saves of several splits
+        splits = sorted(entry.name for entry in location.iterdir() if entry.is_dir())
+        if split not in splits:
+            named = f"{', '.join(splits)}{nearest(split, splits)}"
+            raise InputError(f"dataset_split={split!r} is not in {path}, whose splits are {named}")
+        location /= split
+    if _is_file(location / "state.json") and _is_file(location / "dataset_info.json"):
+        return sorted(location.glob("*.arrow"))
     try:
         if location.is_file():
             if ending(location) not in FORMATS:
-                raise InputError(f"dataset_path={path!r} is not one of {', '.join(FORMATS)}, plain or with .gz")
+                raise InputError(
+                    f"dataset_path={path!r} is not one of {', '.join(FORMATS)}, plain or with {', '.join(COMPRESSED)}"
+                )
             return [location]
         is_folder = location.is_dir()
         found = list(location.rglob("*") if is_folder else map(Path, glob.glob(str(location), recursive=True)))
@@ -103,6 +112,13 @@ def _found(path: str) -> list[Path]:
         fault = "is a folder without" if is_folder else "matches no"
         raise InputError(f"dataset_path={path!r} {fault} {', '.join(FORMATS)} files")
     return files
+
+
+def _is_file(place: Path) -> bool:
+    try:
+        return place.is_file()
+    except (OSError, ValueError):  # no name that a file can have
+        return False
 
 
 KIND = LocalFiles

@@ -12,6 +12,7 @@ from typing import Any
 from sae_kedro.corpora.base import Corpus
 from sae_kedro.corpora.columns import column_of
 from sae_kedro.corpora.formats import FORMATS
+from sae_kedro.corpora.text_files import COMPRESSED
 from sae_kedro.errors import InputError
 
 _NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
@@ -31,7 +32,7 @@ class HubDataset(Corpus):
     def open(cls, cfg: dict[str, Any], key: str) -> HubDataset | None:
         """Open what may be the name of a dataset, and not that of a file."""
         path = str(cfg["dataset_path"])
-        if path.startswith(".") or path.endswith((*FORMATS, ".gz")) or not _NAME.fullmatch(path):
+        if path.startswith(".") or path.endswith((*FORMATS, *COMPRESSED)) or not _NAME.fullmatch(path):
             return None
         return cls(path, cfg, key)
 
