@@ -31,7 +31,7 @@ def test_pairs_are_read_from_json_lines_and_csv(tmp_path, kind):
         ("a.csv", "sentence1,sentence2,score\na,b,1\na,,1\n", "pair 2 must be two texts and a number"),
         ("a.csv", "sentence1,sentence2,score\na,b,high\n", "pair 1 must be two texts and a number"),
         ("a.csv", "sentence1,sentence2,score\n", "holds no pair"),
-        ("a.parquet", "PAR1", "sts_path='{file}' is not a .jsonl or .csv file, plain or with .gz"),
+        ("a.parquet", "PAR1", "sts_path='{file}' is not a .jsonl or .csv file, plain or compressed"),
         ("a.jsonl", "{", "{file}, line 1: not valid JSON"),
     ],
 )

@@ -148,7 +148,7 @@ def test_a_label_for_every_text_is_no_class(root, files, tmp_path, caplog):
     [
         ("label_column", "kinds", "label_column='kinds' is not in {docs}, whose columns are text, kind; did you mean"),
         ("sts_path", "nowhere.csv", "sts_path='nowhere.csv' does not exist"),
-        ("sts_path", "pyproject.toml", "sts_path='pyproject.toml' is not a .jsonl or .csv file, plain or with .gz"),
+        ("sts_path", "pyproject.toml", "sts_path='pyproject.toml' is not a .jsonl or .csv file, plain or compressed"),
         ("stability_path", "src", "stability_path='src' cannot be used: src is not a saved SAE: it has no cfg.json"),
         ("retrieval_path", "src", "retrieval_path='src' must be a folder with queries.jsonl, corpus.jsonl and qrels"),
     ],
