@@ -65,6 +65,8 @@ def right(field):
         values = st.integers(low, 40)
     elif kind is float:
         values = st.floats(low + 1e-3 if above else low, min(1.0, high or 1.0) - (1e-3 if below else 0.0))
+    elif field is FIELDS["name"]:
+        values = st.from_regex(r"[A-Za-z0-9_][\w.+-]{0,20}", fullmatch=True, alphabet=st.characters(codec="ascii"))
     else:
         assert kind is str
         values = st.text(
@@ -83,7 +85,8 @@ def wrong(field):
     elif kind is bool:
         values = st.integers() | TEXTS | st.floats() | st.lists(JSON, max_size=2)
     elif kind is int:
-        values = st.integers(max_value=low - 1) | st.integers(LARGEST_INT + 1) | st.floats() | st.booleans() | TEXTS
+        values = st.integers(max_value=low - 1) | st.integers(LARGEST_INT + 1) | st.booleans() | TEXTS
+        values |= st.floats().filter(lambda number: not number.is_integer())  # 3.0 is a whole number
     elif kind is float:
         values = st.sampled_from([float("nan"), float("inf"), -float("inf")]) | st.booleans() | TEXTS | st.lists(JSON)
         values |= st.floats(max_value=low, exclude_max=not above, allow_nan=False)
