@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
-from itertools import chain
+from itertools import accumulate, chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -108,21 +108,19 @@ def _tabbed(lines: Iterator[str], delimiter: str) -> Iterator[Line]:
 
 def _joined(line: str, following: list[str], width: int, number: int) -> Line | None:
     """Read a row over several lines if that is what its quotation marks say, and the lines alone are no rows."""
-    text = line
-    for index in range(len(following) + 1):
-        if index:
-            text += following[index - 1]
-        if text.count('"') % 2:
-            continue
-        try:
-            parsed = list(csv.reader(text.splitlines(keepends=True), delimiter="\t", strict=True))
-        except csv.Error:
-            return None
-        whole = all(len(other.split("\t")) == width for other in following[:index])
-        if len(parsed) == 1 and len(parsed[0]) == width and not (index and whole):
-            return Line(number, index + 1, parsed[0])
+    lines = [line, *following]
+    marks = accumulate(part.count('"') for part in lines)
+    end = next((number for number, so_far in enumerate(marks, start=1) if so_far % 2 == 0), None)
+    if end is None:
         return None
-    return None
+    try:
+        parsed = list(csv.reader(lines[:end], delimiter="\t", strict=True))
+    except csv.Error:
+        return None
+    rows_by_themselves = end > 1 and all(len(other.split("\t")) == width for other in lines[1:end])
+    if len(parsed) != 1 or len(parsed[0]) != width or rows_by_themselves:
+        return None
+    return Line(number, end, parsed[0])
 
 
 def _is_quoted(field: str) -> bool:
