@@ -40,6 +40,7 @@ class CheckRun:
         if any(name == "parameters" or name.startswith("params:") for name in inputs):
             catalog.save("parameters", parameters | {"data_root": run.cfg["data_root"]})
         self._held = run.hold_folders()
+        run.provide_inputs()
 
     @hook_impl
     def after_pipeline_run(self) -> None:

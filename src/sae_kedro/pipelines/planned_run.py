@@ -9,14 +9,16 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import import_module
 from importlib.util import find_spec
+from inspect import isfunction
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
-from kedro.io import AbstractDataset
+from kedro.io import AbstractDataset, MemoryDataset
 
 from sae_kedro.activations.shards import LOCK_FILE
 from sae_kedro.config import post_init_cfg
+from sae_kedro.discovery import names_in
 from sae_kedro.errors import InputError
 from sae_kedro.keys import ExperimentConfig
 
@@ -41,6 +43,7 @@ class PlannedRun:
     """Where relative paths of outputs start."""
     writes: set[Path] = field(default_factory=set, init=False)
     """Folders that the run will write to, and no other run meanwhile: checks add theirs."""
+    _provided: dict[str, Any] = field(default_factory=dict, init=False)
     _derive: Callable[[dict[str, Any]], dict[str, Any]] = field(default_factory=lambda: post_init_cfg, init=False)
 
     @cached_property
@@ -86,16 +89,34 @@ class PlannedRun:
             return held.pop_all()
 
     def check_inputs(self) -> None:
-        """Make sure that what no node of the run makes is there.
+        """Make sure that what no node of the run makes is there, or can be made from what is.
 
         Raises:
             InputError: Names what is missing.
         """
-        if missing := [name for name in sorted(self.inputs) if self._is_missing(name)]:
+        if missing := [name for name in self._missing() if _maker(name) is None]:
             raise InputError(
                 f"what was chosen to run needs {', '.join(missing)}, which no file holds and no chosen node makes; "
                 "choose the nodes that make it, too, or a whole pipeline"
             )
+
+    def provide_inputs(self) -> None:
+        """Put what other nodes would have left in memory into the catalog, as far as nodes of this run need it."""
+        for name in self._missing():
+            if self.catalog.get(name) is None:
+                self.catalog[name] = MemoryDataset(copy_mode="assign")
+            self.catalog.save(name, self.provided(name))
+
+    def provided(self, name: str) -> Any:
+        """Return a dataset that lives in memory, made by the function of its name in a `provided.py`."""
+        if name not in self._provided:
+            maker = _maker(name)
+            assert maker is not None
+            self._provided[name] = maker(self)
+        return self._provided[name]
+
+    def _missing(self) -> list[str]:
+        return [name for name in sorted(self.inputs) if self._is_missing(name)]
 
     def _is_missing(self, name: str) -> bool:
         dataset = self.catalog.get(name)
@@ -116,6 +137,20 @@ def check_of(function: Callable[..., Any]) -> Callable[[PlannedRun], None] | Non
         return None
     check: Callable[[PlannedRun], None] | None = getattr(import_module(module), function.__name__, None)
     return check
+
+
+def _maker(name: str) -> Callable[[PlannedRun], Any] | None:
+    """Return the function that makes a dataset which lives in memory, from the `provided.py` of a pipeline."""
+    places = (f"{__package__}.{folder}.provided" for folder in names_in(str(__package__)))
+    modules = (import_module(place) for place in places if _is_module(place))
+    return next((vars(module)[name] for module in modules if isfunction(vars(module).get(name))), None)
+
+
+def _is_module(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except ModuleNotFoundError:  # its parent is a module, not a folder
+        return False
 
 
 def _check_writable(folder: Path, given: str) -> None:

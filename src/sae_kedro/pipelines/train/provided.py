@@ -1,0 +1,16 @@
+"""What training leaves in memory, for a run that starts behind it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sae_kedro.pipelines.planned_run import PlannedRun
+    from sae_kedro.training.tracking import Tracker
+
+
+def tracker(run: PlannedRun) -> Tracker:
+    """A tracker that tracks nothing: the one of the training run is closed."""
+    from sae_kedro.training.tracking import Tracker
+
+    return Tracker(run.cfg)
