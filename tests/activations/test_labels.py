@@ -7,7 +7,7 @@ import torch
 
 from sae_kedro import ActivationsStoreSBERT, InputError
 from sae_kedro.activations import chunks as chunks_module
-from sae_kedro.activations.labels import labelled_eval_rows
+from sae_kedro.activations.labels import labelled_rows
 from sae_kedro.corpora.opening import open_labels
 from stub_models import HashModel, NotFiniteModel
 
@@ -27,13 +27,16 @@ def labelled(tmp_path, make_cfg, monkeypatch):
     return make
 
 
-def test_every_held_out_text_has_its_own_label(labelled):
+def test_every_text_for_training_or_held_out_has_its_own_label(labelled):
     texts = [f"text {number}" for number in range(100)]
     store, labels = labelled([{"text": text, "kind": f"label of {text}"} for text in texts], eval_fraction=0.3)
-    rows = labelled_eval_rows(store, labels)
-    assert torch.equal(rows.vectors, torch.cat(list(store.eval_batches())))
+    rows = labelled_rows(store, labels)
+    held_out = torch.from_numpy(rows.held_out)
+    assert torch.equal(rows.vectors[held_out], torch.cat(list(store.eval_batches())))
+    assert torch.equal(rows.vectors[~held_out], torch.cat(list(store.train_batches())))
     expected = torch.from_numpy(HashModel().encode([label.removeprefix("label of ") for label in rows.labels]))
-    assert torch.equal(rows.vectors, expected) and 10 < len(rows.labels) == len(rows.hashes) < 50
+    assert torch.equal(rows.vectors, expected) and 10 < int(held_out.sum()) < 50
+    assert len(rows.labels) == len(rows.hashes) == len(held_out) < 100  # those that calibrate have none
 
 
 def test_rows_that_are_left_out_do_not_shift_labels(labelled):
@@ -44,7 +47,7 @@ def test_rows_that_are_left_out_do_not_shift_labels(labelled):
         rows.append({"text": "the same every time", "kind": 1000 + number})
     rows += [{"text": f"no label {number}", "kind": kind} for number, kind in enumerate([None, "", "  "])]
     store, labels = labelled(rows, NotFiniteModel())
-    found = labelled_eval_rows(store, labels)
+    found = labelled_rows(store, labels)
     assert found.labels == [str(kind) for number in range(100) for kind in (number, 1000 + number)]
     plain = NotFiniteModel().encode([f"text {number}" for number in range(100)])
     assert torch.equal(found.vectors[0::2], torch.from_numpy(plain))
@@ -52,8 +55,8 @@ def test_rows_that_are_left_out_do_not_shift_labels(labelled):
 
 def test_no_more_than_num_examples_and_about_as_many_as_asked(labelled):
     store, labels = labelled([{"text": f"text {number}", "kind": number} for number in range(1000)], num_examples=900)
-    assert labelled_eval_rows(store, labels).labels == [str(number) for number in range(900)]
-    some = labelled_eval_rows(store, labels, most=300)
+    assert labelled_rows(store, labels).labels == [str(number) for number in range(900)]
+    some = labelled_rows(store, labels, most=300)
     assert 240 < len(some.labels) < 360 and max(map(int, some.labels)) > 800  # of the whole corpus
 
 
@@ -62,7 +65,7 @@ def test_a_corpus_that_changed_meanwhile_is_noticed(labelled, tmp_path):
     list(store.eval_batches())
     (tmp_path / "corpus.jsonl").write_text('{"text": "another", "kind": 1}\n')
     with pytest.raises(InputError, match="no longer holds the texts that were encoded"):
-        labelled_eval_rows(store, labels)
+        labelled_rows(store, labels)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from sae_kedro import ActivationsStoreSBERT, InputError, get_experiment_cfg
 from sae_kedro.activations import chunks as chunks_module
 from sae_kedro.activations.cache import EmbeddingCache
 from sae_kedro.activations.encoder import TextEncoder
-from sae_kedro.activations.labels import labelled_eval_rows
+from sae_kedro.activations.labels import labelled_rows
 from sae_kedro.corpora.base import BadLine
 from sae_kedro.corpora.opening import open_corpus, open_labels
 from stub_models import HashModel
@@ -205,7 +205,7 @@ def test_labels_stay_beside_their_texts_when_lines_are_left_out(tmp_path, make_c
     (file := tmp_path / (name + ".gz" * zipped)).write_bytes(gzip.compress(content) if zipped else content)
     cfg = make_cfg(dataset_path=str(file), label_column="kind", bad_lines="skip", eval_fraction=1.0)
     store = ActivationsStoreSBERT(HashModel(), cfg)
-    found = labelled_eval_rows(store, open_labels(cfg))
+    found = labelled_rows(store, open_labels(cfg))
     assert found.labels == [f"kind {number}" for number in range(50)]
     expected = HashModel().encode([f"text {number}" for number in range(50)])
     assert torch.equal(found.vectors, torch.from_numpy(expected))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sae_kedro.activations.labels import LabelledRows, labelled_eval_rows
+from sae_kedro.activations.labels import LabelledRows, labelled_rows
 from sae_kedro.activations.store import ActivationsStoreSBERT
 from sae_kedro.corpora.opening import open_labels
 from sae_kedro.evaluation.bootstrap import means_with_intervals
@@ -32,11 +32,13 @@ def check(cfg: dict[str, Any]) -> None:
 
 def measure(sae: SAE, store: ActivationsStoreSBERT, cfg: dict[str, Any]) -> dict[str, Any]:
     """Probe for the labels in the column that the configuration names."""
-    return probes(sae, labelled_eval_rows(store, open_labels(cfg)), cfg[KEY])
+    return probes(sae, labelled_rows(store, open_labels(cfg)), cfg[KEY])
 
 
 def probes(sae: SAE, rows: LabelledRows, label_column: str) -> dict[str, Any]:
-    """Probe for the labels of held-out texts; the hash of its text puts a third of them in the probes' test part.
+    """Fit probes for labels on training texts, and score them on held-out ones.
+
+    Where all texts are held out, the hash of its text puts a third of them in the part that is scored on.
 
     Returns:
         `probe_*`, `probe_k1_*`, ...: accuracies; and how many texts and classes there were. Nothing, with a warning,
@@ -44,18 +46,21 @@ def probes(sae: SAE, rows: LabelledRows, label_column: str) -> dict[str, Any]:
     """
     from sae_kedro.evaluation.probes import probe  # which loads scikit-learn
 
-    labels, testing = np.array(rows.labels, dtype=str), rows.hashes % 3 == 0
+    labels = np.array(rows.labels, dtype=str)
+    testing = rows.hashes % 3 == 0 if rows.held_out.all() else rows.held_out
     n_classes, n_test = len(set(labels[~testing])), int(testing.sum())
-    if n_classes < 2 or n_test == 0 or len(labels) < LEAST_PER_CLASS * n_classes:
+    if n_classes < 2 or n_test == 0 or len(labels) - n_test < LEAST_PER_CLASS * n_classes:
         logger.warning(
-            "No probes: label_column=%r gives %d classes in %d held-out texts; probes need at least two classes "
-            "of %d texts",
+            "No probes: label_column=%r gives %d classes in %d texts to learn from, and %d to score on; probes need at "
+            "least two classes of %d texts",
             label_column,
             n_classes,
-            len(labels),
+            len(labels) - n_test,
+            n_test,
             LEAST_PER_CLASS,
         )
         return {}
+    logger.info("Probes learn %d classes from %d texts, and are scored on %d", n_classes, len(labels) - n_test, n_test)
     texts = represent(sae, rows.vectors)
     metrics: dict[str, Any] = {"probe_n_train": len(labels) - n_test, "probe_n_test": n_test}
     metrics["probe_n_classes"] = n_classes
