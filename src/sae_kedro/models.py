@@ -103,14 +103,19 @@ def embedding_size(model_name: str) -> int:
     Raises:
         InputError: The model cannot be found, or does not say its size.
     """
-    size = stated_size(model_name)
-    if size is None:
-        check_model_files(model_name)
-        from sentence_transformers import SentenceTransformer
-
-        size = SentenceTransformer(str(locate_model(model_name)), device="cpu").get_embedding_dimension()
+    size = stated_size(model_name) or _asked_size(model_name)
     if size is None:
         raise InputError(f"model_name={model_name!r} does not say its embedding size; set act_size")
+    return size
+
+
+@lru_cache(maxsize=8)
+def _asked_size(model_name: str) -> int | None:
+    """Load a model, once, to ask it for its size."""
+    check_model_files(model_name)
+    from sentence_transformers import SentenceTransformer
+
+    size: int | None = SentenceTransformer(str(locate_model(model_name)), device="cpu").get_embedding_dimension()
     return size
 
 

@@ -89,6 +89,8 @@ def test_a_label_is_repeated_for_each_text_of_its_record(write):
     assert list(open_labels(cfg).rows()) == [1, 3, 3]
     cfg = get_experiment_cfg(dataset_path=str(file), text_column="meta.body", label_column="meta.lang")
     assert list(open_labels(cfg).rows()) == ["en", "en", None]
+    cfg = get_experiment_cfg(dataset_path=str(file), text_column="id", label_column="tags")
+    assert list(open_labels(cfg).rows()) == ["x", "y", None]  # an empty list shifts no label
 
 
 @pytest.mark.parametrize("delimiter", [";", "\t", "|", ","])

@@ -20,22 +20,6 @@ class Corpus(ABC):
     """An ordered, re-readable stream of rows, of which those that are non-empty texts are used."""
 
     name: str
-    precedence: ClassVar[int] = 0
-    """Kinds are asked in this order whether a path is theirs."""
-
-    @classmethod
-    def open(cls, cfg: dict[str, Any], key: str) -> Corpus | None:
-        """Open what `dataset_path` names, or return None if it names another kind of source.
-
-        Args:
-            cfg: A configuration.
-            key: The key of the column to read: `text_column` or `label_column`.
-
-        Raises:
-            InputError: The path is of this kind and cannot be opened.
-        """
-        del cfg, key
-        return None
 
     @property
     @abstractmethod
@@ -45,6 +29,26 @@ class Corpus(ABC):
     @abstractmethod
     def rows(self, start: int = 0) -> Iterator[object]:
         """Yield the raw value of every row from row `start` on."""
+
+
+class Source(Corpus):
+    """A kind of corpus that `dataset_path` can name."""
+
+    precedence: ClassVar[int] = 0
+    """Kinds are asked in this order whether a path is theirs."""
+
+    @classmethod
+    @abstractmethod
+    def open(cls, cfg: dict[str, Any], key: str) -> Source | None:
+        """Open what `dataset_path` names, or return None if it names another kind of source.
+
+        Args:
+            cfg: A configuration.
+            key: The key of the column to read: `text_column` or `label_column`.
+
+        Raises:
+            InputError: The path is of this kind and cannot be opened.
+        """
 
 
 def rejected(row: object) -> str | None:

@@ -63,7 +63,7 @@ class Column(NamedTuple):
         beside = _parts(self.beside, record) if self.beside else None
         if beside is None:
             return lambda record: _values(record, own)
-        return lambda record: _values(record, own)[:1] * len(_values(record, beside))
+        return lambda record: (_values(record, own) or [None])[:1] * len(_values(record, beside))
 
     def bad(self, file: Path, line: int, reason: str, detail: object = "") -> BadLine:
         """Do with a line that cannot be read what `bad_lines` says.

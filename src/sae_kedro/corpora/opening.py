@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sae_kedro.corpora import kinds
-from sae_kedro.corpora.base import Corpus
+from sae_kedro.corpora.base import Corpus, Source
 from sae_kedro.discovery import submodules
 from sae_kedro.errors import InputError, nearest
 
@@ -40,7 +40,7 @@ def open_labels(cfg: dict[str, Any]) -> Corpus:
 
 
 def _opened(cfg: dict[str, Any], key: str) -> Corpus:
-    known: list[type[Corpus]] = sorted(
+    known: list[type[Source]] = sorted(
         (module.KIND for module in submodules(kinds.__name__).values()), key=lambda kind: kind.precedence
     )
     for kind in known:

@@ -73,6 +73,7 @@ class Tracker:
         if self._wandb is not None:
             self._wandb.finish(exit_code)
             self._wandb = None
+            atexit.unregister(self.close)
 
     def __enter__(self) -> Tracker:
         """Return the tracker."""

@@ -1,1 +1,1 @@
-"""One file, one kind of source; its `KIND` is a `Corpus` that opens the paths that are its own."""
+"""One file, one kind of source; its `KIND` is a `Source` that opens the paths that are its own."""

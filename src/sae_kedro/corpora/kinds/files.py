@@ -11,14 +11,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from sae_kedro.corpora.base import Corpus, rejected, without_columns
+from sae_kedro.corpora.base import Source, rejected, without_columns
 from sae_kedro.corpora.columns import Column, column_of
 from sae_kedro.corpora.formats import FORMATS
 from sae_kedro.corpora.text_files import COMPRESSED, DAMAGE, ending
 from sae_kedro.errors import InputError, nearest
 
 
-class LocalFiles(Corpus):
+class LocalFiles(Source):
     """One or more files of known formats, plain or compressed.
 
     Args:

@@ -9,7 +9,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from sae_kedro.corpora.base import Corpus
+from sae_kedro.corpora.base import Source
 from sae_kedro.corpora.columns import column_of
 from sae_kedro.corpora.formats import FORMATS
 from sae_kedro.corpora.text_files import COMPRESSED
@@ -18,7 +18,7 @@ from sae_kedro.errors import InputError
 _NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
-class HubDataset(Corpus):
+class HubDataset(Source):
     """A dataset of the Hugging Face Hub, read with `streaming=True`."""
 
     precedence = 2

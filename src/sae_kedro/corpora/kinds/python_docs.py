@@ -15,14 +15,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from sae_kedro.corpora.base import Corpus, without_columns
+from sae_kedro.corpora.base import Source, without_columns
 
 SHORTEST, LONGEST = 40, 1000
 _BLANK_LINE = re.compile(r"\n\s*\n")
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
-class PythonDocs(Corpus):
+class PythonDocs(Source):
     """English paragraphs from the docstrings of the standard library and the installed packages."""
 
     name = "python-docs"
