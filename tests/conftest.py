@@ -96,7 +96,7 @@ class TensorStore:
     """A store over a tensor, for tests that need no texts."""
 
     def __init__(self, data: torch.Tensor, cfg: dict, held_out: int = 0, data_key: str = "a tensor") -> None:
-        self.data_key = data_key
+        self.data_key, self.origin = data_key, {"dataset_path": None, "model_name": None}
         self.batch_size, self.n_epochs = cfg["batch_size"], cfg["n_epochs"]
         self._train, self._held_out, self._seed = data[held_out:], data[:held_out], cfg["seed"]
 

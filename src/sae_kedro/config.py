@@ -10,10 +10,11 @@ import math
 import re
 from typing import Any
 
+from sae_kedro.corpora.opening import brings_embeddings, brought_size
 from sae_kedro.errors import InputError, nearest, shown
 from sae_kedro.keys import ExperimentConfig
 from sae_kedro.machine import resolve_device
-from sae_kedro.models import embedding_size
+from sae_kedro.models import DEFAULT_MODEL, embedding_size
 from sae_kedro.sae.registry import BUILT_IN, sae_classes
 from sae_kedro.validation import check_model
 
@@ -40,14 +41,18 @@ def post_init_cfg(cfg: dict[str, Any]) -> dict[str, Any]:
         cfg: A configuration such as `get_experiment_cfg` returns; it is not changed.
 
     Returns:
-        A copy in which `act_size`, `device`, `lr`, `name`, `top_k_aux` and the variant's options have values.
+        A copy in which `act_size`, `device`, `lr`, `name`, `top_k_aux`, the variant's options and, unless embeddings
+        are given, `model_name` have values.
 
     Raises:
         InputError: Whatever is wrong, in one sentence.
     """
     cfg = _validated(cfg, fill_options=True)
+    brings = brings_embeddings(cfg)
+    if cfg["model_name"] is None and not brings:
+        cfg["model_name"] = DEFAULT_MODEL
     if cfg["act_size"] is None:
-        cfg["act_size"] = embedding_size(cfg["model_name"])
+        cfg["act_size"] = brought_size(cfg) if brings else embedding_size(cfg["model_name"])
     if cfg["top_k_aux"] is None:
         cfg["top_k_aux"] = max(1, cfg["act_size"] // 2)
     if cfg["lr"] is None:

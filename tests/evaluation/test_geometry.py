@@ -8,7 +8,7 @@ import torch
 from scipy import sparse
 
 from sae_kedro.evaluation.geometry import geometry, nearest_neighbours, neighbours_kept, sample_pairs, similarity_kept
-from sae_kedro.evaluation.representations import Representations, cosines, to_csr
+from sae_kedro.evaluation.representations import Representations, cosines
 from sae_kedro.evaluation.sample import RowSample
 from sae_kedro.sae.codes import Codes, Support
 
@@ -96,7 +96,7 @@ def test_sparse_and_dense_supports_become_the_same_csr_array():
     indices = torch.tensor([[2, 1], [0, 2]])  # unsorted, with an entry of 0
     support = Support.from_indices(indices, 3)
     for codes in (Codes(Support.dense(dense), dense), Codes(support, support.gather(dense))):
-        matrix = to_csr(codes)
+        matrix = codes.to_csr()
         assert matrix.toarray().tolist() == dense.tolist() and matrix.nnz == 3
 
 

@@ -8,10 +8,10 @@ import os
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +21,7 @@ from tqdm.auto import tqdm
 
 from sae_kedro.activations.chunks import Chunk, cut, one_ahead
 from sae_kedro.activations.encoder import TextEncoder, Tokens
+from sae_kedro.activations.rows import Rows, tell_rest, tell_skipped, unusable
 from sae_kedro.activations.shards import (
     CACHES,
     DamagedShardError,
@@ -32,19 +33,31 @@ from sae_kedro.activations.shards import (
     write_shard,
 )
 from sae_kedro.activations.turns import Turns
-from sae_kedro.corpora.base import Corpus, text_hash
+from sae_kedro.corpora.base import Corpus, row_hash, text_of
 from sae_kedro.errors import InputError
 
 logger = logging.getLogger(__name__)
 
 
-class Rows(NamedTuple):
-    """The rows of a shard."""
+class Encoder(Protocol):
+    """What turns rows into vectors."""
 
-    hashes: np.ndarray[Any, np.dtype[np.uint64]]
-    """`(n,)`: the hash that decides the held-out split."""
-    vectors: Tensor
-    """`(n, act_size)`, float32."""
+    act_size: int
+
+    @property
+    def fingerprint(self) -> str | None:
+        """A hash of all that decides the vectors; None where it cannot be known."""
+
+    def tokenise(self, rows: Any, /) -> Tokens | None:
+        """Do beforehand what another thread can."""
+
+    def encode(
+        self, rows: Any, on_progress: Callable[[int], Any] | None = None, tokens: Tokens | None = None, /
+    ) -> Tensor:
+        """Return `(len(rows), act_size)`, float32, on the CPU."""
+
+    def for_texts(self) -> TextEncoder:
+        """Return the encoder of texts that are not of the corpus."""
 
 
 class EmbeddingCache:
@@ -69,7 +82,7 @@ class EmbeddingCache:
 
     _temporary: tempfile.TemporaryDirectory[str] | None = None
 
-    def __init__(self, folder: Path, corpus: Corpus, encoder: TextEncoder, limit: int | None) -> None:
+    def __init__(self, folder: Path, corpus: Corpus, encoder: Encoder, limit: int | None) -> None:
         self.folder, self.corpus, self.encoder, self.limit = folder, corpus, encoder, limit
         self.shards: list[ShardInfo] = []
         self._turns, self._told = Turns(folder), set[str]()
@@ -80,7 +93,7 @@ class EmbeddingCache:
             self._take_in()
 
     @classmethod
-    def open(cls, cfg: dict[str, Any], corpus: Corpus, encoder: TextEncoder) -> EmbeddingCache:
+    def open(cls, cfg: dict[str, Any], corpus: Corpus, encoder: Encoder) -> EmbeddingCache:
         """Open the cache under `data_root` that belongs to this corpus and this model, or a new one.
 
         A model that cannot be fingerprinted gets a temporary cache, which is removed with the object.
@@ -98,6 +111,11 @@ class EmbeddingCache:
             encoder,
             cfg["num_examples"],
         )
+
+    @property
+    def key(self) -> str:
+        """What identifies the embeddings: a hash of the corpus and of the model that encoded it."""
+        return self.folder.name
 
     @property
     def n_texts(self) -> int:
@@ -126,14 +144,8 @@ class EmbeddingCache:
         if self.n_texts == 0:
             raise InputError(f"dataset_path={self.corpus.name!r} holds no text; skipped: {self.skipped}")
         if self.limit and (not self.shards[-1].last or sum(info.n_texts for info in self.shards) > self.limit):
-            logger.warning(
-                "%s holds more than num_examples=%s texts, and the rest is left out; num_examples=null takes all",
-                self.corpus.name,
-                f"{self.limit:,}",
-            )
-        if self.skipped:
-            reasons = ", ".join(f"{number:,} {reason}" for reason, number in self.skipped.items())
-            logger.warning("Skipped rows of %s: %s", self.corpus.name, reasons)
+            tell_rest(self.corpus.name, self.limit)
+        tell_skipped(self.corpus.name, self.skipped)
 
     def iter_shards(self) -> Iterator[int]:
         """Yield the index of every shard within the limit, encoding those that are not there yet."""
@@ -153,9 +165,9 @@ class EmbeddingCache:
         vectors = table["embedding"].combine_chunks().flatten().to_numpy().reshape(-1, self.encoder.act_size)
         return Rows(table["hash"].to_numpy(), torch.from_numpy(vectors.copy()))
 
-    def texts(self, index: int) -> list[str]:
-        """Return the texts of one shard, in the order of `read`."""
-        texts: list[str] = self._table(index, ["text"])["text"].to_pylist()
+    def texts(self, index: int) -> list[str | None]:
+        """Return the texts of one shard, in the order of `read`; None where the corpus has none."""
+        texts: list[str | None] = self._table(index, ["text"])["text"].to_pylist()
         return texts
 
     @property
@@ -243,7 +255,7 @@ class EmbeddingCache:
             while not self.complete and start != self._next_row:
                 start = self._next_row
                 chunks = cut(self.corpus, start, None if self.limit is None else self.limit - self.n_texts)
-                for chunk, tokens in one_ahead((chunk, self.encoder.tokenise(chunk.texts)) for chunk in chunks):
+                for chunk, tokens in one_ahead((chunk, self.encoder.tokenise(chunk.rows)) for chunk in chunks):
                     if chunk.next_row > self._next_row:
                         with self._turns.take(self.n_texts):
                             self._take_in()
@@ -265,17 +277,13 @@ class EmbeddingCache:
         return self._write(index, chunk)
 
     def _write(self, index: int, chunk: Chunk, bar: Any = None, tokens: Tokens | None = None) -> ShardInfo:
-        vectors = self.encoder.encode(chunk.texts, bar.update if bar is not None else None, tokens)
-        finite = vectors.isfinite().all(dim=1)
-        skipped, texts = dict(chunk.skipped), chunk.texts
-        if not finite.all():
-            skipped["not finite"] = int((~finite).sum())
-            vectors, texts = (
-                vectors[finite],
-                [text for text, keep in zip(texts, finite.tolist(), strict=True) if keep],
-            )
-        info = ShardInfo(len(texts), chunk.first_row, chunk.next_row, chunk.last, skipped)
+        vectors = self.encoder.encode(chunk.rows, bar.update if bar is not None else None, tokens)
+        lost = unusable(vectors.numpy())
+        skipped = chunk.skipped | {reason: int(rows.sum()) for reason, rows in lost.items() if rows.any()}
+        keep = ~np.any(list(lost.values()), axis=0)
+        rows = [row for row, kept in zip(chunk.rows, keep.tolist(), strict=True) if kept]
+        info = ShardInfo(len(rows), chunk.first_row, chunk.next_row, chunk.last, skipped)
         with self._turns.disk(self.n_texts):
-            hashes = [text_hash(text) for text in texts]
-            write_shard(shard_path(self.folder, index), info, texts, hashes, vectors.numpy())
+            texts, hashes = [text_of(row) for row in rows], [row_hash(row) for row in rows]
+            write_shard(shard_path(self.folder, index), info, texts, hashes, vectors.numpy()[keep])
         return info

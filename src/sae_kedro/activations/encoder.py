@@ -77,6 +77,10 @@ class TextEncoder:
         )
         return dict(tokens)
 
+    def for_texts(self) -> TextEncoder:
+        """Return the encoder of texts that are not of the corpus: this one."""
+        return self
+
     @torch.inference_mode()
     def encode(
         self, texts: list[str], on_progress: Callable[[int], Any] | None = None, tokens: Tokens | None = None

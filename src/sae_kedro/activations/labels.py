@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sae_kedro.activations.store import ActivationsStoreSBERT, Part
-from sae_kedro.corpora.base import Corpus, clean_text, rejected, text_hash
+from sae_kedro.corpora.base import Corpus, cleaned, rejected, row_hash
 from sae_kedro.errors import InputError
 
 MOST_LABELLED = 10_000
@@ -67,8 +67,8 @@ def labelled_rows(store: ActivationsStoreSBERT, labels: Corpus, most: int = MOST
 
 
 def _usable(pairs: Iterable[tuple[object, object]]) -> Iterator[tuple[int, object]]:
-    """Yield the hash of each usable text with its label."""
-    return ((text_hash(clean_text(str(text))), label) for text, label in pairs if rejected(text) is None)
+    """Yield the hash of each row that is used with its label."""
+    return ((row_hash(cleaned(row)), label) for row, label in pairs if rejected(row) is None)
 
 
 def _aligned(rows: Iterator[tuple[int, object]], hashes: list[int], name: str) -> list[object]:

@@ -63,7 +63,7 @@ def shard_path(folder: Path, index: int) -> Path:
 def write_shard(
     path: Path,
     info: ShardInfo,
-    texts: list[str],
+    texts: list[str | None],
     hashes: list[int],
     vectors: np.ndarray[Any, np.dtype[np.float32]],
 ) -> None:

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sae_kedro.activations.cache import EmbeddingCache
+from sae_kedro.activations.cache import EmbeddingCache, Encoder
+from sae_kedro.activations.chunks import SHARD_SIZE
 from sae_kedro.activations.encoder import EmbeddingModel, TextEncoder
+from sae_kedro.activations.ready import EmbeddingArray, ReadyVectors
 from sae_kedro.config import post_init_cfg
 from sae_kedro.corpora.base import Corpus
-from sae_kedro.corpora.opening import open_corpus
+from sae_kedro.corpora.embedded import ArrayCorpus, InMemory
+from sae_kedro.corpora.opening import brings_embeddings, open_corpus
+from sae_kedro.errors import InputError
+from sae_kedro.sae.contract import Array
 
 Part = Literal["held out", "calibration", "training"]
+PLACE = ("dataset_path", "dataset_config", "dataset_split", "dataset_revision")
+"""Keys that say which corpus embeddings are of."""
 
 
 class ActivationsStoreSBERT:
@@ -37,18 +44,43 @@ class ActivationsStoreSBERT:
 
     def __init__(self, model: EmbeddingModel | None, cfg: dict[str, Any], corpus: Corpus | None = None) -> None:
         cfg = post_init_cfg(cfg)
-        encoder = TextEncoder(cfg, model)
-        self._start(cfg, EmbeddingCache.open(cfg, corpus or open_corpus(cfg), encoder))
+        cache = open_embeddings(cfg, corpus or open_corpus(cfg), open_encoder(cfg, model))
+        self._start(cfg if corpus is None else cfg | dict.fromkeys(PLACE) | {"dataset_path": corpus.name}, cache)
 
     @classmethod
-    def from_cache(cls, cache: EmbeddingCache, cfg: dict[str, Any]) -> ActivationsStoreSBERT:
+    def from_embeddings(
+        cls, x: Array, cfg: dict[str, Any], texts: Sequence[str] | None = None, model_name: str | None = None
+    ) -> ActivationsStoreSBERT:
+        """Serve embeddings that are in memory; no model loads, and nothing is written.
+
+        Args:
+            x: `(n, act_size)`: an array or tensor of float16, bfloat16, float32 or float64, or a NumPy memory map.
+            cfg: A configuration; what it says of texts and models is not read. `num_examples` holds here, too.
+            texts: The text of each row, whose hash then decides the held-out split; None: that of its vector does.
+            model_name: What made the embeddings, to be remembered with an SAE; None: unknown.
+
+        Raises:
+            InputError: `x` has another size than `act_size` or holds whole numbers, or there is not one text a row.
+        """
+        corpus = InMemory(_as_array(x), texts)
+        if cfg["act_size"] not in (None, corpus.act_size):
+            raise InputError(
+                f"act_size={cfg['act_size']} does not match the embeddings, whose size is {corpus.act_size}; set "
+                f"act_size={corpus.act_size}"
+            )
+        cfg = post_init_cfg(cfg | {"act_size": corpus.act_size}) | dict.fromkeys(PLACE) | {"model_name": model_name}
+        return cls.from_cache(EmbeddingArray(corpus, ReadyVectors(cfg), cfg["num_examples"]), cfg)
+
+    @classmethod
+    def from_cache(cls, cache: EmbeddingCache | EmbeddingArray, cfg: dict[str, Any]) -> ActivationsStoreSBERT:
         """Serve an embedding cache that is already open."""
         store = cls.__new__(cls)
         store._start(cfg, cache)
         return store
 
-    def _start(self, cfg: dict[str, Any], cache: EmbeddingCache) -> None:
+    def _start(self, cfg: dict[str, Any], cache: EmbeddingCache | EmbeddingArray) -> None:
         self.cache = cache
+        self.origin: dict[str, Any] = {key: cfg[key] for key in (*PLACE, "model_name")}
         self.batch_size, self.n_epochs = int(cfg["batch_size"]), int(cfg["n_epochs"])
         self.act_size, self.device = int(cfg["act_size"]), torch.device(cfg["device"])
         self._buffer_size, self._seed = int(cfg["buffer_size"]), int(cfg["seed"])
@@ -59,7 +91,7 @@ class ActivationsStoreSBERT:
     @property
     def data_key(self) -> str:
         """What identifies the embeddings: a hash of the corpus and of the model that encoded it."""
-        return self.cache.folder.name
+        return self.cache.key
 
     def next_batch(self) -> Tensor:
         """Return the next minibatch `(batch_size, act_size)`, float32; the last one of an epoch may be smaller.
@@ -132,13 +164,13 @@ class ActivationsStoreSBERT:
             return
         if rng is not None:
             order = rng.permutation(list(order)).tolist()
-        parts: list[Tensor] = []
+        parts = _Stack(self._buffer_size + SHARD_SIZE, self.act_size)
         for vectors in self._split(order, "training"):
-            parts.append(vectors)
-            if sum(map(len, parts)) >= self._buffer_size:
-                yield _merge(parts)
-        if parts:
-            yield _merge(parts)
+            parts.add(vectors)
+            if parts.n >= self._buffer_size:
+                yield parts.taken()
+        if parts.n:
+            yield parts.taken()
 
     def belongs(self, hashes: np.ndarray[Any, np.dtype[np.uint64]], part: Part) -> np.ndarray[Any, np.dtype[np.bool_]]:
         """Say which rows, by the hashes `(n,)` of their texts, are in a part of the corpus: `(n,)`."""
@@ -153,7 +185,10 @@ class ActivationsStoreSBERT:
     def _all_in_memory(self) -> Tensor | None:
         """Return the training split, read once and kept, if all of it is encoded and the buffer has room for it."""
         if self._kept is None and self.cache.complete and self.cache.n_texts <= self._buffer_size:
-            self._kept = torch.cat(list(self._split(self.cache.iter_shards(), "training")))
+            parts = _Stack(self.cache.n_texts, self.act_size)
+            for vectors in self._split(self.cache.iter_shards(), "training"):
+                parts.add(vectors)
+            self._kept = parts.taken()
         return self._kept
 
     def _split(self, shards: Iterable[int], part: Part) -> Iterator[Tensor]:
@@ -162,11 +197,54 @@ class ActivationsStoreSBERT:
             yield rows.vectors[torch.from_numpy(self.belongs(rows.hashes, part))]
 
 
-def _merge(parts: list[Tensor]) -> Tensor:
-    """Concatenate and empty the list, so that the parts are not held beside the whole."""
-    merged = torch.cat(parts)
-    parts.clear()
-    return merged
+def open_encoder(cfg: dict[str, Any], model: EmbeddingModel | None = None) -> Encoder:
+    """Return what makes vectors of the rows of a corpus: a model, or nothing but the vectors that they bring."""
+    return ReadyVectors(cfg) if brings_embeddings(cfg) else TextEncoder(cfg, model)
+
+
+def open_embeddings(cfg: dict[str, Any], corpus: Corpus, encoder: Encoder) -> EmbeddingCache | EmbeddingArray:
+    """Open the embeddings of a corpus: those in the cache under `data_root`, or an array where it lies.
+
+    Raises:
+        InputError: A damaged shard cannot be replaced.
+    """
+    if isinstance(corpus, ArrayCorpus) and isinstance(encoder, ReadyVectors):
+        return EmbeddingArray(corpus, encoder, cfg["num_examples"])
+    return EmbeddingCache.open(cfg, corpus, encoder)
+
+
+def _as_array(x: Array) -> np.ndarray[Any, np.dtype[Any]]:
+    if isinstance(x, Tensor):
+        x = x.detach().cpu()
+        return (x.float() if x.dtype == torch.bfloat16 else x).numpy()
+    return np.asarray(x)
+
+
+class _Stack:
+    """Rows put below each other in memory that is set aside at once, so that parts are not held beside the whole.
+
+    Args:
+        most: Rows that it usually has in the end.
+        act_size: Their size.
+    """
+
+    def __init__(self, most: int, act_size: int) -> None:
+        self._shape, self.n = (most, act_size), 0
+
+    def add(self, rows: Tensor) -> None:
+        """Add some rows."""
+        if self.n == 0:
+            self._rows = torch.empty(self._shape)
+        if self.n + len(rows) > len(self._rows):
+            self._rows = torch.cat([self._rows, torch.empty_like(rows)])
+        self._rows[self.n : self.n + len(rows)] = rows
+        self.n += len(rows)
+
+    def taken(self) -> Tensor:
+        """Return all rows, and start anew."""
+        rows, self.n = self._rows[: self.n], 0
+        del self._rows
+        return rows
 
 
 def _regrouped(source: Iterator[Tensor], size: int) -> Iterator[Tensor]:

@@ -7,6 +7,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any, ClassVar, NamedTuple
 
+import numpy as np
+from xxhash import xxh3_64_intdigest
+
 from sae_kedro.errors import InputError
 
 
@@ -16,8 +19,21 @@ class BadLine(NamedTuple):
     reason: str
 
 
+class Embedded(NamedTuple):
+    """A row that comes with its embedding."""
+
+    vector: np.ndarray[Any, np.dtype[Any]]
+    """`(act_size,)`, of any floating type."""
+    text: str | None
+    """None where the corpus has no texts."""
+
+
+Row = str | Embedded
+"""A row that is used."""
+
+
 class Corpus(ABC):
-    """An ordered, re-readable stream of rows, of which those that are non-empty texts are used."""
+    """An ordered, re-readable stream of rows, of which those that are used are non-empty texts or have embeddings."""
 
     name: str
 
@@ -52,7 +68,9 @@ class Source(Corpus):
 
 
 def rejected(row: object) -> str | None:
-    """Say why a row is not used (`null`, `not text`, `empty` or what is wrong with its line), or None for a text."""
+    """Say why a row is not used (`null`, `not text`, `empty` or what is wrong with its line), or None if it is."""
+    if isinstance(row, Embedded):
+        return None if row.text is None else rejected(row.text)
     if row is None:
         return "null"
     if isinstance(row, BadLine):
@@ -62,13 +80,39 @@ def rejected(row: object) -> str | None:
     return None if row.strip() else "empty"
 
 
+def cleaned(row: object) -> Row:
+    """Return a row that is used, with a text that any file can hold."""
+    if isinstance(row, Embedded):
+        return row if row.text is None else row._replace(text=clean_text(row.text))
+    return clean_text(str(row))
+
+
+def text_of(row: Row) -> str | None:
+    """Return the text of a row, if it has one."""
+    return row.text if isinstance(row, Embedded) else row
+
+
+def row_hash(row: Row) -> int:
+    """Return a 64-bit hash of the text of a row, or of its vector where it has none; it decides the held-out split."""
+    text = text_of(row)
+    if text is not None:
+        return text_hash(text)
+    assert isinstance(row, Embedded)
+    return vector_hash(row.vector)
+
+
+def vector_hash(vector: np.ndarray[Any, np.dtype[Any]]) -> int:
+    """Return a 64-bit hash of a vector's values as float32: the same in whichever precision they are stored."""
+    return xxh3_64_intdigest(np.ascontiguousarray(vector, "<f4").data)
+
+
 def clean_text(text: str) -> str:
     """Replace lone surrogates, which no UTF-8 file can hold."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
 def text_hash(text: str) -> int:
-    """Return a 64-bit hash of a text, the same on every machine; it decides the held-out split."""
+    """Return a 64-bit hash of a text, the same on every machine."""
     return int.from_bytes(hashlib.blake2b(text.encode("utf-8"), digest_size=8).digest(), "little")
 
 

@@ -18,6 +18,10 @@ Rows = Callable[[Mapping[str, Any]], list[object]]
 _MOST_COLUMNS = 50
 
 
+class MissingColumnError(InputError):
+    """A source has no column of this name."""
+
+
 class Column(NamedTuple):
     """What is read of a file with columns."""
 
@@ -35,6 +39,11 @@ class Column(NamedTuple):
         """Whether rows that are bare values, without columns, are meant."""
         return self.key == "text_column"
 
+    @property
+    def holds_vectors(self) -> bool:
+        """Whether a value is a list that is not to be taken apart."""
+        return self.key == "embedding_column"
+
     def parts(self, place: object, columns: Collection[str]) -> list[tuple[str, ...]]:
         """Return the paths that the name is made of, each with a column at its head.
 
@@ -43,7 +52,9 @@ class Column(NamedTuple):
         """
         found = _parts(self.name, columns)
         if found is None:
-            raise InputError(self._missing(place, columns, list(columns)))
+            raise MissingColumnError(self._missing(place, columns, list(columns)))
+        if self.holds_vectors and len(found) > 1:
+            raise InputError(f"{self.key}={self.name!r} joins columns, which embeddings cannot be; name one")
         return found
 
     def needs(self, place: object, columns: Collection[str]) -> list[str]:
@@ -58,6 +69,8 @@ class Column(NamedTuple):
             InputError: What is named is not in it, or is no value but an object; names what would do.
         """
         own = self.parts(place, record)
+        if self.holds_vectors:
+            return lambda record: [_value(record, own[0])]
         for path in own:
             self._check(place, record, path)
         beside = _parts(self.beside, record) if self.beside else None
@@ -120,6 +133,14 @@ def _values(record: Mapping[str, Any], paths: list[tuple[str, ...]]) -> list[obj
     texts = [value for path in paths for value in _walk(record, path) if value is not None]
     odd = next((text for text in texts if not isinstance(text, str)), None)
     return ["\n".join(map(str, texts)) if texts and odd is None else odd]
+
+
+def _value(record: Mapping[str, Any], path: tuple[str, ...]) -> object:
+    """Return what lies at the end of a path through objects, a list for instance; None if it leads nowhere."""
+    value: Any = record
+    for name in path:
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value
 
 
 def _walk(value: Any, path: tuple[str, ...]) -> list[object]:

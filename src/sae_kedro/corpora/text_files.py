@@ -12,9 +12,12 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from sae_kedro.errors import InputError
+
+if TYPE_CHECKING:
+    from hashlib import _Hash as Hash
 
 _ESCAPED = re.compile("[\udc80-\udcff]")  # what the decoder puts in the place of bytes that are not UTF-8
 
@@ -72,3 +75,16 @@ def _opened(file: Path) -> IO[bytes]:
 def is_utf8(text: str) -> bool:
     """Tell whether a text from `open_text` was UTF-8 in the file."""
     return text.isascii() or not _ESCAPED.search(text)
+
+
+def add_file(digest: Hash, file: Path) -> None:
+    """Add name, size and contents of a file to a hash; of one above 64 MiB its time, start and end."""
+    status = file.stat()
+    digest.update(f"{file.name}:{status.st_size}".encode())
+    with file.open("rb") as handle:
+        if status.st_size <= 1 << 26:
+            digest.update(handle.read())
+        else:
+            digest.update(handle.read(1 << 20) + str(status.st_mtime_ns).encode())
+            handle.seek(-(1 << 20), io.SEEK_END)
+            digest.update(handle.read())

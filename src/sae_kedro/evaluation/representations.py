@@ -11,7 +11,6 @@ from scipy import sparse
 from torch import Tensor
 
 from sae_kedro.sae.base import SAE
-from sae_kedro.sae.codes import Codes
 
 Matrix = Any
 """`(n, width)`: a NumPy array or a SciPy CSR array."""
@@ -45,20 +44,9 @@ def represent(sae: SAE, x: Tensor) -> Representations:
     for chunk in x.split(CHUNK):
         scaled, stats = sae.normalise(chunk.to(sae.W_dec))
         encoded = sae.encode_scaled(scaled).codes
-        codes.append(to_csr(encoded))
+        codes.append(encoded.to_csr())
         x_hat.append(sae.denormalise(sae.decode_scaled(encoded), stats).float().cpu().numpy())
     return Representations(x.float().cpu().numpy(), np.concatenate(x_hat), sparse.vstack(codes, format="csr"))
-
-
-def to_csr(codes: Codes) -> sparse.csr_array:
-    """Turn codes into a SciPy CSR array `(n, dict_size)` without stored zeros."""
-    values = codes.values.detach().float().cpu().numpy()
-    if codes.support.is_dense:
-        return sparse.csr_array(values)
-    places = (codes.support.indices.int().cpu().numpy(), codes.support.offsets.int().cpu().numpy())
-    matrix = sparse.csr_array((values, *places), shape=codes.support.shape)
-    matrix.eliminate_zeros()
-    return matrix
 
 
 def unit_rows(x: Matrix) -> Matrix:

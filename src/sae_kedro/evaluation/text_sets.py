@@ -7,13 +7,14 @@ import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sae_kedro.corpora.base import rejected
 from sae_kedro.corpora.columns import Column
 from sae_kedro.corpora.kinds.files import LocalFiles
 from sae_kedro.corpora.text_files import ending
 from sae_kedro.errors import InputError, nearest
+from sae_kedro.models import check_model_files
 
 PAIR_KINDS = (".jsonl", ".csv")
 PAIR_COLUMNS = ("sentence1", "sentence2", "score")
@@ -37,6 +38,17 @@ class RetrievalSet(NamedTuple):
     """Title and text by id."""
     relevance: dict[str, dict[str, int]]
     """By query, the positive judgements by document."""
+
+
+def check_model_named(cfg: dict[str, Any], key: str) -> None:
+    """Make sure that texts which bring no embedding can be encoded.
+
+    Raises:
+        InputError: It is not known with what, or that has no weights.
+    """
+    if cfg["model_name"] is None:
+        raise InputError(f"{key}={cfg[key]!r} needs the model that made the embeddings; set model_name to it")
+    check_model_files(cfg["model_name"])
 
 
 def read_pairs(path: str) -> SentencePairs:

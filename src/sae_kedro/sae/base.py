@@ -8,8 +8,9 @@ sparse gradients included, is here.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -17,10 +18,13 @@ from sae_kedro.errors import InputError, shown
 from sae_kedro.keys import ExperimentConfig
 from sae_kedro.sae import ops
 from sae_kedro.sae.codes import Codes, Support
-from sae_kedro.sae.contract import Encoding, Forward, Progress, SAEOptions, SAEOutput
+from sae_kedro.sae.contract import Array, Encoding, Forward, Progress, SAEOptions, SAEOutput
 from sae_kedro.sae.scaling import InputScaling
 from sae_kedro.sae.screening import Int8Product, chunk_rows
 from sae_kedro.validation import check_model
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 
 class SAE(InputScaling):
@@ -132,6 +136,26 @@ class SAE(InputScaling):
     def encode(self, x: Tensor) -> Tensor:
         """Return the codes `(n, dict_size)` of embeddings `(n, act_size)`."""
         return self.encode_scaled(self.normalise(x)[0]).codes.to_dense()
+
+    @torch.no_grad()
+    def transform(self, x: Array, batch_size: int = 8192) -> sparse.csr_array:
+        """Return the codes of embeddings `(n, act_size)` as a SciPy CSR array `(n, dict_size)`, `batch_size` at a time.
+
+        Raises:
+            InputError: `x` has another shape.
+        """
+        from scipy import sparse
+
+        if x.ndim != 2 or x.shape[1] != self.act_size:
+            raise InputError(f"transform needs embeddings (n, {self.act_size}); their shape is {tuple(x.shape)}")
+        blocks = [sparse.csr_array((0, self.dict_size), dtype=np.float32)]
+        for start in range(0, len(x), batch_size):
+            block = x[start : start + batch_size]
+            rows = block if isinstance(block, Tensor) else torch.from_numpy(np.array(block, dtype=np.float32))
+            blocks.append(self.encode_scaled(self.normalise(rows.to(self.W_dec))[0]).codes.to_csr())
+        codes = sparse.vstack(blocks, format="csr")
+        codes.sort_indices()
+        return codes
 
     def decode(self, codes: Tensor, like: Tensor | None = None) -> Tensor:
         """Reconstruct embeddings `(n, act_size)` from dense codes `(n, dict_size)`.

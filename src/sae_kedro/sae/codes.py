@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 DENSE_ABOVE = 0.1
 """Share of entries above which dense products are faster than sparse ones (measured at 512 x 3072 on 2 CPU cores)."""
@@ -173,6 +176,18 @@ class Codes(NamedTuple):
         return out.index_put((self.support.rows * self.support.shape[1] + self.support.indices,), self.values).view(
             self.support.shape
         )
+
+    def to_csr(self) -> sparse.csr_array:
+        """Return the codes as a SciPy CSR array `(n, dict_size)`, float32, without stored zeros."""
+        from scipy import sparse
+
+        values = self.values.detach().float().cpu().numpy()
+        if self.support.is_dense:
+            return sparse.csr_array(values)
+        places = (self.support.indices.int().cpu().numpy(), self.support.offsets.int().cpu().numpy())
+        matrix = sparse.csr_array((values, *places), shape=self.support.shape)
+        matrix.eliminate_zeros()
+        return matrix
 
     def l0(self) -> Tensor:
         """Return the number of active latents of each text `(n,)`."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 from torch import Tensor
 
 from sae_kedro.sae.codes import Codes
 from sae_kedro.validation import Table
+
+Array = np.ndarray[Any, np.dtype[Any]] | Tensor
+"""Numbers as users have them: a NumPy array, a memory map among them, or a tensor."""
 
 
 class SAEOptions(Table):

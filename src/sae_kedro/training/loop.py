@@ -43,6 +43,10 @@ class EmbeddingSource(Protocol):
     def data_key(self) -> str:
         """What tells one set of embeddings from another."""
 
+    @property
+    def origin(self) -> dict[str, Any]:
+        """What the SAE is to say of where they come from: `dataset_path`, `model_name`, ...; None where unknown."""
+
     def epoch(self, number: int) -> Iterator[Tensor]:
         """Yield the shuffled minibatches of one epoch."""
 
@@ -135,6 +139,7 @@ def train(
     if tracker.history and tracker.history[-1]["fvu"] >= 1:
         logger.warning("This SAE reconstructs no better than the mean does; %s", _likely_cause(cfg))
     seconds = round(time.perf_counter() - start, 3)
+    sae.cfg |= store.origin
     about = {"n_texts": n_train, "n_steps": n_steps, "seconds": seconds, "data": store.data_key}
     sae.cfg["training"] = about | ({"fvu": tracker.history[-1]["fvu"]} if tracker.history else {})
     return sae

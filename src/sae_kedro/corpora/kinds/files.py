@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import hashlib
-import io
 import os
 from collections.abc import Iterator
 from itertools import islice
@@ -14,7 +13,7 @@ from typing import Any
 from sae_kedro.corpora.base import Source, rejected, without_columns
 from sae_kedro.corpora.columns import Column, column_of
 from sae_kedro.corpora.formats import FORMATS
-from sae_kedro.corpora.text_files import COMPRESSED, DAMAGE, ending
+from sae_kedro.corpora.text_files import COMPRESSED, DAMAGE, add_file, ending
 from sae_kedro.errors import InputError, nearest
 
 
@@ -47,18 +46,10 @@ class LocalFiles(Source):
 
     @property
     def fingerprint(self) -> str:
-        """Hash of the files' contents and of how they are read; files above 64 MiB by sample, size and time."""
+        """Hash of the files' contents and of how they are read."""
         digest = hashlib.sha256(repr((self.column.name, self.column.bad_lines)).encode())
         for file in self.files:
-            size = file.stat().st_size
-            digest.update(f"{file.name}:{size}".encode())
-            with file.open("rb") as handle:
-                if size <= 1 << 26:
-                    digest.update(handle.read())
-                else:
-                    digest.update(handle.read(1 << 20) + str(file.stat().st_mtime_ns).encode())
-                    handle.seek(-(1 << 20), io.SEEK_END)
-                    digest.update(handle.read())
+            add_file(digest, file)
         return digest.hexdigest()
 
     def rows(self, start: int = 0) -> Iterator[object]:

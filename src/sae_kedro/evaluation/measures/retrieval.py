@@ -11,7 +11,7 @@ from sae_kedro.activations.store import ActivationsStoreSBERT
 from sae_kedro.evaluation.bootstrap import means_with_intervals
 from sae_kedro.evaluation.representations import SPACES, represent
 from sae_kedro.evaluation.retrieval import ndcg
-from sae_kedro.evaluation.text_sets import RetrievalSet, read_retrieval
+from sae_kedro.evaluation.text_sets import RetrievalSet, check_model_named, read_retrieval
 from sae_kedro.sae.base import SAE
 
 KEY = "retrieval_path"
@@ -21,8 +21,9 @@ def check(cfg: dict[str, Any]) -> None:
     """Make sure that queries, documents and judgements can be read.
 
     Raises:
-        InputError: They cannot.
+        InputError: They cannot, or no model is known that encodes them.
     """
+    check_model_named(cfg, KEY)
     read_retrieval(cfg[KEY])
 
 
@@ -30,7 +31,7 @@ def measure(sae: SAE, store: ActivationsStoreSBERT, cfg: dict[str, Any]) -> dict
     """Search the documents that the configuration names."""
     found = read_retrieval(cfg[KEY])
     texts = [*found.queries.values(), *found.documents.values()]
-    return retrieval(sae, embed_texts("retrieval", texts, cfg, store.cache.encoder), found)
+    return retrieval(sae, embed_texts("retrieval", texts, cfg, store.cache.encoder.for_texts()), found)
 
 
 def retrieval(sae: SAE, embeddings: Tensor, found: RetrievalSet) -> dict[str, Any]:

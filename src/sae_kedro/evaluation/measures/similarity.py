@@ -13,7 +13,7 @@ from sae_kedro.evaluation.bootstrap import statistic_interval
 from sae_kedro.evaluation.geometry import spearman
 from sae_kedro.evaluation.metrics import without_nan
 from sae_kedro.evaluation.representations import SPACES, cosines, represent
-from sae_kedro.evaluation.text_sets import SentencePairs, read_pairs
+from sae_kedro.evaluation.text_sets import SentencePairs, check_model_named, read_pairs
 from sae_kedro.sae.base import SAE
 
 KEY = "sts_path"
@@ -23,15 +23,16 @@ def check(cfg: dict[str, Any]) -> None:
     """Make sure that the pairs can be read.
 
     Raises:
-        InputError: They cannot.
+        InputError: They cannot, or no model is known that encodes them.
     """
+    check_model_named(cfg, KEY)
     read_pairs(cfg[KEY])
 
 
 def measure(sae: SAE, store: ActivationsStoreSBERT, cfg: dict[str, Any]) -> dict[str, Any]:
     """Correlate cosines with people's scores on the pairs that the configuration names."""
     pairs = read_pairs(cfg[KEY])
-    return similarity(sae, embed_texts("sts", pairs.first + pairs.second, cfg, store.cache.encoder), pairs)
+    return similarity(sae, embed_texts("sts", pairs.first + pairs.second, cfg, store.cache.encoder.for_texts()), pairs)
 
 
 def similarity(sae: SAE, embeddings: Tensor, pairs: SentencePairs) -> dict[str, Any]:

@@ -71,7 +71,7 @@ def load_other_seed(cfg: dict[str, Any]) -> SAE:
     except InputError as error:
         raise InputError(f"stability_path={shown(cfg['stability_path'])} cannot be used: {error}") from error
     for key in ("model_name", "act_size"):
-        if other.cfg.get(key, cfg[key]) != cfg[key]:
+        if None not in (known := other.cfg.get(key), cfg[key]) and known != cfg[key]:
             raise InputError(
                 f"stability_path={shown(cfg['stability_path'])} holds an SAE of {key}={shown(other.cfg[key])}; choose "
                 f"one of {key}={shown(cfg[key])}, whose features can be compared"

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from sae_kedro.config import post_init_cfg
 
 if TYPE_CHECKING:
-    from sae_kedro.activations.cache import EmbeddingCache
-    from sae_kedro.activations.encoder import TextEncoder
+    from sae_kedro.activations.cache import EmbeddingCache, Encoder
+    from sae_kedro.activations.ready import EmbeddingArray
     from sae_kedro.activations.store import ActivationsStoreSBERT
     from sae_kedro.corpora.base import Corpus
 
@@ -25,23 +25,23 @@ def stream_texts(cfg: dict[str, Any]) -> Corpus:
     return open_corpus(cfg)
 
 
-def load_model(cfg: dict[str, Any]) -> TextEncoder:
+def load_model(cfg: dict[str, Any]) -> Encoder:
     """Set up the Sentence-BERT model; its weights load when the first text has to be encoded."""
-    from sae_kedro.activations.encoder import TextEncoder
+    from sae_kedro.activations.store import open_encoder
 
-    return TextEncoder(cfg)
-
-
-def encode_texts(cfg: dict[str, Any], model: TextEncoder, texts: Corpus) -> EmbeddingCache:
-    """Encode every text that is not in the embedding cache yet."""
-    from sae_kedro.activations.cache import EmbeddingCache
-
-    cache = EmbeddingCache.open(cfg, texts, model)
-    cache.fill()
-    return cache
+    return open_encoder(cfg)
 
 
-def buffer_activations(cfg: dict[str, Any], embeddings: EmbeddingCache) -> ActivationsStoreSBERT:
+def encode_texts(cfg: dict[str, Any], model: Encoder, texts: Corpus) -> EmbeddingCache | EmbeddingArray:
+    """Encode every text that brings no embedding and has none in the cache."""
+    from sae_kedro.activations.store import open_embeddings
+
+    embeddings = open_embeddings(cfg, texts, model)
+    embeddings.fill()
+    return embeddings
+
+
+def buffer_activations(cfg: dict[str, Any], embeddings: EmbeddingCache | EmbeddingArray) -> ActivationsStoreSBERT:
     """Put the shuffling buffer in front of the embeddings."""
     from sae_kedro.activations.store import ActivationsStoreSBERT
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from sae_kedro.pipelines.encode import nodes
 
 if TYPE_CHECKING:
-    from sae_kedro.activations.cache import EmbeddingCache
-    from sae_kedro.activations.encoder import TextEncoder
+    from sae_kedro.activations.cache import EmbeddingCache, Encoder
+    from sae_kedro.activations.ready import EmbeddingArray
     from sae_kedro.activations.store import ActivationsStoreSBERT
     from sae_kedro.corpora.base import Corpus
     from sae_kedro.pipelines.planned_run import PlannedRun
@@ -24,12 +24,12 @@ def texts(run: PlannedRun) -> Corpus:
     return nodes.stream_texts(run.cfg)
 
 
-def model(run: PlannedRun) -> TextEncoder:
+def model(run: PlannedRun) -> Encoder:
     """Its model, not loaded."""
     return nodes.load_model(run.cfg)
 
 
-def embeddings(run: PlannedRun) -> EmbeddingCache:
+def embeddings(run: PlannedRun) -> EmbeddingCache | EmbeddingArray:
     """Its embeddings, from the cache."""
     return nodes.encode_texts(run.cfg, run.provided("model"), run.provided("texts"))
 

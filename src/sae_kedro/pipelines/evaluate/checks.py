@@ -48,8 +48,8 @@ def _check_saved(run: PlannedRun) -> None:
     trained_with = run.catalog.load("sae").cfg
     given_here = {"dict_size", "top_k", "input_unit_norm"} & set(run.given)
     for key in ("model_name", "act_size", *sorted(given_here)):
-        value = trained_with.get(key, cfg[key])
-        if value != cfg[key]:
+        value = trained_with.get(key)
+        if value != cfg[key] and None not in (value, cfg[key]):
             raise InputError(f"{key}={cfg[key]!r} is not what this SAE was trained with; set {key}={shown(value)}")
 
 
