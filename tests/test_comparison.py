@@ -11,7 +11,9 @@ import torch
 
 from conftest import TensorStore
 from sae_kedro import InputError, get_experiment_cfg, load_sae, sae_classes
-from sae_kedro.comparison import COLUMNS, compare, comparison_cfgs, markdown_table, result_key
+from sae_kedro.comparison.grid import comparison_cfgs
+from sae_kedro.comparison.models import compare, result_key
+from sae_kedro.comparison.table import COLUMNS, markdown_table
 from sae_kedro.keys import NOT_DECISIVE, ExperimentConfig
 from sae_kedro.sae.base import SAE
 from sae_kedro.sae.codes import Support

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from conftest import TensorStore
 from sae_kedro import InputError, post_init_cfg, sae_classes, train
-from sae_kedro.comparison import comparison_cfgs
+from sae_kedro.comparison.grid import comparison_cfgs
 from sae_kedro.keys import ExperimentConfig
 from sae_kedro.sae.registry import BUILT_IN
 from sae_kedro.validation import LARGEST_INT
