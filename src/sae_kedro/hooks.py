@@ -49,7 +49,7 @@ class CheckRun:
             if any(name == "parameters" or name.startswith("params:") for name in inputs):
                 catalog.save("parameters", parameters | {"data_root": run.cfg["data_root"]})
             held.enter_context(run.hold_folders())
-            if run.reports is not None:
+            if run.writes:
                 log.write_to(run.reports, anew=run.starts_anew)
             run.provide_inputs()
             self._held = held.pop_all()

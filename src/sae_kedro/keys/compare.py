@@ -56,7 +56,7 @@ class Keys(Table):
 
 def _pair(part: str) -> tuple[str, object]:
     key, *values = re.split("[:=]", part.strip(), maxsplit=1)
-    return key.strip(), values[0] if values else ""
+    return key.strip(), values[0] if any(values) else []
 
 
 def _values(given: object) -> list[Any]:

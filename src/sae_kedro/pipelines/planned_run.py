@@ -68,9 +68,9 @@ class PlannedRun:
         return cfg | {"data_root": str(folder)}
 
     @property
-    def reports(self) -> Path | None:
-        """Where its reports and its log go; None for a run that has not asked for its configuration."""
-        return Path(self.cfg["data_root"], "08_reporting", run_folder(self.cfg)) if "cfg" in vars(self) else None
+    def reports(self) -> Path:
+        """Where its reports and its log go."""
+        return Path(self.cfg["data_root"], "08_reporting", run_folder(self.cfg))
 
     def derive_with(self, derive: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
         """Say what turns parameters into the configuration, before any check has asked for it."""
