@@ -14,7 +14,7 @@ from sae_kedro.errors import InputError
 
 ENDINGS = (".csv", ".tsv")
 HAS_COLUMNS = True
-count = count_lines
+likely_rows = count_lines
 MOST_LINES = 1000
 """Lines that one quoted field of a tab-separated file may have."""
 

@@ -32,7 +32,7 @@ def rows(file: Path, column: Column) -> Iterator[object]:
             yield None
 
 
-def count(file: Path) -> int | None:
+def likely_rows(file: Path) -> int | None:
     """Count lines, which are rows unless one array holds them all."""
     return count_lines(file) if file.suffix == ".jsonl" else None
 

@@ -10,7 +10,7 @@ from sae_kedro.corpora.text_files import count_lines, is_utf8, open_text
 
 ENDINGS = (".txt",)
 HAS_COLUMNS = False
-count = count_lines
+likely_rows = count_lines
 
 
 def rows(file: Path, column: Column) -> Iterator[object]:

@@ -12,7 +12,7 @@ ENDINGS = (".parquet",)
 HAS_COLUMNS = True
 
 
-def count(file: Path) -> int | None:
+def likely_rows(file: Path) -> int | None:
     """Return what the metadata says."""
     import pyarrow as pa
     import pyarrow.parquet as pq

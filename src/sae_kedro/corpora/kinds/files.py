@@ -64,7 +64,7 @@ class LocalFiles(Source):
     @property
     def likely_rows(self) -> int | None:
         """What the formats of the files tell, all together."""
-        counts = [FORMATS[ending(file)].count(file) for file in self.files]
+        counts = [FORMATS[ending(file)].likely_rows(file) for file in self.files]
         return None if None in counts else sum(filter(None, counts))
 
     def rows(self, start: int = 0) -> Iterator[object]:
