@@ -75,7 +75,8 @@ def count_lines(file: Path) -> int | None:
     """Count the lines of a file, if it is plain and small enough to be read twice."""
     if file.suffix in COMPRESSED or file.stat().st_size > LARGEST_COUNTED:
         return None
-    return file.read_bytes().count(b"\n") + 1
+    content = file.read_bytes()
+    return content.count(b"\n") + (not content.endswith(b"\n"))
 
 
 def is_utf8(text: str) -> bool:
