@@ -11,10 +11,13 @@ import torch
 
 from conftest import TensorStore
 from sae_kedro import InputError, get_experiment_cfg, load_sae, sae_classes
-from sae_kedro.comparison import COLUMNS, compare, comparison_cfgs, markdown_table, result_key
+from sae_kedro.comparison.grid import comparison_cfgs
+from sae_kedro.comparison.models import compare, result_key
+from sae_kedro.comparison.table import COLUMNS, markdown_table
 from sae_kedro.keys import NOT_DECISIVE, ExperimentConfig
 from sae_kedro.sae.base import SAE
 from sae_kedro.sae.codes import Support
+from sae_kedro.training.loop import train
 
 
 def compared(cfg, data, folder, data_key="corpus and model"):
@@ -44,6 +47,7 @@ def again(finished, tmp_path, caplog):
             table = compared(cfg | changes, data, tmp_path, data_key)
         return table, [line.split(" (")[0] for line in caplog.messages if "reused" in line]
 
+    run.models = tmp_path / "models"
     return run
 
 
@@ -86,6 +90,104 @@ def test_what_decides_a_result_is_trained_anew(again, change):
 def test_what_does_not_decide_a_result_is_not(again, change, monkeypatch):
     monkeypatch.setattr(sae_classes, "usable", lambda: ["topk", "jumprelu"])
     assert len(again(**change)[1]) == 4
+
+
+SWEEPS = [
+    {"seed": [0, 1], "dict_size": [32, 64]},
+    {"seed": "0+1", "dict_size": "32 + 64"},
+    "seed:0+1;dict_size:32+64",
+    " seed = 0+1 ; dict_size=32+64",
+]
+
+
+@pytest.mark.parametrize("sweep", SWEEPS)
+def test_a_sweep_is_every_combination(sweep):
+    cfgs = comparison_cfgs({"act_size": 16, "sae_types": "topk+vanilla", "top_ks": "2+4", "sweep": sweep})
+    chosen = [(cfg["sae_type"], cfg["seed"], cfg["dict_size"], cfg["top_k"]) for cfg in cfgs]
+    assert chosen[:5] == [
+        *(("topk", 0, 32, 2), ("topk", 0, 32, 4), ("topk", 0, 64, 2), ("topk", 0, 64, 4)),
+        ("topk", 1, 32, 2),
+    ]
+    assert len(chosen) == len(set(chosen)) == 16
+
+
+def test_values_of_a_sweep_are_read_as_params_are_and_what_hangs_on_them_is_derived_anew():
+    given = {"act_size": 16, "sae_types": ["topk"], "top_ks": 4, "name": "mine"}
+    sweep = "batch_size:512+2048;encoder_tie:null+1e-1;input_unit_norm:true"
+    cfgs = comparison_cfgs(given | {"sweep": sweep})
+    assert [cfg["encoder_tie"] for cfg in cfgs] == [None, 0.1, None, 0.1] and cfgs[0]["input_unit_norm"] is True
+    assert [cfg["lr"] for cfg in cfgs] == [0.003, 0.003, 0.006, 0.006]
+    assert cfgs[1]["name"] == "mine-topk-k4-batch_size-512-encoder_tie-0.1-input_unit_norm-True"
+
+
+def test_an_option_is_varied_for_the_variants_that_have_it():
+    given = {"act_size": 16, "sae_types": "topk+jumprelu", "top_ks": 4}
+    cfgs = comparison_cfgs(given | {"sweep": "bandwidth:0.1+0.2;seed:0+1"})
+    options = [(cfg["sae_type"], cfg["bandwidth"], cfg["seed"]) for cfg in cfgs]
+    assert options[:2] == [("topk", None, 0), ("topk", None, 1)]
+    assert options[2:] == [("jumprelu", bandwidth, seed) for bandwidth in (0.1, 0.2) for seed in (0, 1)]
+
+
+@pytest.mark.parametrize(
+    ("sweep", "sentence"),
+    [
+        (
+            {"num_examples": [100, 200]},
+            "sweep cannot hold 'num_examples', which all models of a comparison share; choose",
+        ),
+        ({"dict_sise": [32]}, "sweep cannot hold 'dict_sise', which no variant here has; choose among aux_penalty, "),
+        ({"dict_sise": [32]}, "; did you mean 'dict_size'?"),
+        ({"bandwidth": [0.1]}, "sweep cannot hold 'bandwidth', which no variant here has"),
+        ({"top_k": [4]}, "sweep cannot hold top_k; set top_ks"),
+        ({"dict_size": [32, "many"]}, "dict_size='many' is not allowed: it must be a whole number of at least 1"),
+        ({"dict_size": [8, 2]}, "top_ks holds 4, which is larger than dict_size=2; choose at most 2"),
+        (
+            {"seed": []},
+            "sweep={'seed': []} is not allowed: it must be keys, each once and with values, such as dict_size:",
+        ),
+        ("seed", "sweep='seed' is not allowed"),
+        ("seed:0;seed:1", "sweep='seed:0;seed:1' is not allowed"),
+        (7, "sweep=7 is not allowed"),
+        (None, "sweep=None is not allowed"),
+    ],
+)
+def test_a_sweep_that_cannot_be_is_refused_in_one_sentence(sweep, sentence):
+    with pytest.raises(InputError) as caught:
+        comparison_cfgs({"act_size": 16, "sae_types": ["topk"], "top_ks": [4], "sweep": sweep})
+    assert sentence in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_the_table_has_a_column_for_what_differs_and_keeps_the_rows_of_earlier_comparisons(finished, again, caplog):
+    before = finished[-1]
+    table, reused = again(sae_types="topk", top_ks=4, sweep={"dict_size": [64, 32]})
+    assert reused == ["1 of 2: topk, k 4, dict_size 64"]
+    assert list(table.columns) == [*COLUMNS[:2], "dict_size", *COLUMNS[2:]]
+    assert list(table["dict_size"]) == [64, 32, 64, 64, 64]
+    assert sorted(table["folder"].drop(1)) == sorted(before["folder"])
+    assert list(zip(table["sae_type"], table["top_k"], strict=True))[2:] == [
+        ("jumprelu", 2),
+        ("jumprelu", 4),
+        ("topk", 2),
+    ]
+    table, _ = again(sae_types="topk", top_ks=2, lr=0.01)
+    assert table["lr"][0] == 0.01 and len(table) == 6 and {"lr", "dict_size"} < set(table.columns)
+    assert "leaves out" not in caplog.text
+
+
+def test_an_order_of_texts_is_that_of_the_models_own_seed(finished, again):
+    cfg, data, *_ = finished
+    table, _ = again(sae_types="topk", top_ks=4, sweep="seed:0+3")
+    alone = comparison_cfgs(cfg | {"sae_types": "topk", "top_ks": 4, "seed": 3})[0]
+    sae = train(sae_classes["topk"](alone), TensorStore(data, alone, 100), alone)
+    (row,) = table[table["seed"] == 3].itertuples()
+    assert torch.equal(load_sae(again.models / row.folder).W_dec, sae.W_dec)
+
+
+@pytest.mark.parametrize("change", [{"eval_fraction": 0.1}, {"num_examples": 50}, {"data_key": "other texts"}])
+def test_rows_of_other_texts_are_told_of_and_left_out(finished, again, caplog, change):
+    table, _ = again(sae_types="topk", top_ks=4, **change)
+    assert len(table) == 1
+    assert "The table leaves out 4 models in" in caplog.text
 
 
 def test_keys_without_effect_are_keys():

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from conftest import TensorStore
 from sae_kedro import InputError, post_init_cfg, sae_classes, train
-from sae_kedro.comparison import comparison_cfgs
+from sae_kedro.comparison.grid import comparison_cfgs
 from sae_kedro.keys import ExperimentConfig
 from sae_kedro.sae.registry import BUILT_IN
 from sae_kedro.validation import LARGEST_INT
@@ -41,7 +41,7 @@ WORDS = st.text(string.ascii_lowercase + "_", min_size=1, max_size=20)
 
 def kinds(field):
     """Return the field's own types, and whether it takes null."""
-    parts = get_args(field.annotation) if get_origin(field.annotation) not in (None, list, Literal) else ()
+    parts = get_args(field.annotation) if get_origin(field.annotation) not in (None, list, dict, Literal) else ()
     parts = parts or (field.annotation,)
     return [part for part in parts if part is not type(None)], type(None) in parts
 
@@ -94,6 +94,9 @@ def wrong(field):
             values |= st.floats(min_value=high, exclude_min=not below, allow_nan=False)
     elif get_origin(kind) is list:
         values = st.just([]) | st.lists(st.booleans() | st.floats() | st.none(), min_size=1, max_size=3)
+    elif get_origin(kind) is dict:
+        texts = TEXTS.filter(lambda text: not {*":="} & {*text})
+        return st.none() | st.integers() | st.floats() | st.lists(JSON) | texts
     else:
         assert kind is str
         values = st.integers() | st.floats() | st.booleans() | st.lists(JSON, max_size=2)
@@ -107,7 +110,7 @@ def valid_cfgs(draw):
     """Draw a whole configuration with sizes that train in a moment."""
     sae_type = draw(st.sampled_from(list(BUILT_IN)))
     fields = {key: field for key, field in FIELDS.items() if key in ExperimentConfig.model_fields | OPTIONS[sae_type]}
-    left_out = {"sae_type", "sae_types", "top_ks", "act_size", "dict_size", "top_k", *OF_THE_MACHINE}
+    left_out = {"sae_type", "sae_types", "top_ks", "sweep", "act_size", "dict_size", "top_k", *OF_THE_MACHINE}
     cfg = {key: draw(right(field)) for key, field in fields.items() if key not in left_out and draw(st.booleans())}
     dict_size = draw(st.integers(1, 64))
     sizes = {"act_size": draw(st.integers(2, 16)), "dict_size": dict_size, "top_k": draw(st.integers(1, dict_size))}

@@ -25,7 +25,8 @@ class Table(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, validate_default=True, allow_inf_nan=False)
 
 
-_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", list: "a list"}
+_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+_WORDS |= {list: "a list", dict: "a mapping"}
 _BOUNDS = {Ge: "of at least {0.ge}", Gt: "above {0.gt}", Le: "at most {0.le}", Lt: "below {0.lt}"}
 
 

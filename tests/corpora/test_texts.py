@@ -210,6 +210,25 @@ def test_an_unsupported_ending_lists_the_supported_ones(tmp_path):
         opened(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("x.jsonl", 4), ("x.csv", 6), ("x.txt", 4), ("x.json", None), ("x.jsonl.gz", None)],
+)
+def test_lines_tell_about_how_many_rows_there_are(tmp_path, name, expected):
+    texts = LINES if name == "x.txt" else TEXTS
+    data = content(name, texts).encode()
+    (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    assert opened(tmp_path / name).likely_rows == expected
+
+
+def test_parquet_files_tell_how_many_rows_they_have_and_one_that_cannot_leaves_it_open(tmp_path):
+    for name in "ab":
+        pq.write_table(pa.table({"text": TEXTS}), tmp_path / f"{name}.parquet")
+    assert opened(tmp_path).likely_rows == 8
+    (tmp_path / "c.parquet").write_bytes(b"PAR1 damaged")
+    assert opened(tmp_path).likely_rows is None
+
+
 def test_a_bad_json_line_is_named_with_its_number(tmp_path):
     file = tmp_path / "x.jsonl"
     file.write_text('{"text": "one"}\n\n{"text": "two"\n')

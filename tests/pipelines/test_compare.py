@@ -95,6 +95,39 @@ def test_variants_and_ks_from_the_command_line(root, corpus_file, tmp_path):
     assert rows == [("jumprelu", 2), ("jumprelu", 3), ("topk", 2), ("topk", 3)]
 
 
+def test_a_sweep_from_the_command_line_is_in_the_table_and_the_figure(corpus_file, tmp_path):
+    given = {"data_root": tmp_path, "dataset_path": corpus_file, "top_ks": 2, "n_epochs": 1}
+    sweep = run_command(
+        "--env=test", "--pipelines=compare", **given, sae_types="topk", sweep="dict_size:32+64;seed=0+1"
+    )
+    assert sweep.exit_code == 0, sweep.output
+    later = {"sweep.bandwidth": "0.1+0.2", "sweep.dict_size": 32}
+    assert run_command("--env=test", "--pipelines=compare", **given, sae_types="jumprelu", **later).exit_code == 0
+    reports = tmp_path / "08_reporting" / "compare"
+    table = pd.read_csv(reports / "comparison.csv")
+    assert list(table.columns[:5]) == ["sae_type", "top_k", "bandwidth", "dict_size", "seed"]
+    assert [tuple(row) for row in table.iloc[:, 2:5].fillna(0).itertuples(index=False)] == [
+        *((0.1, 32, 0), (0.2, 32, 0)),
+        *((0, 32, 0), (0, 32, 1), (0, 64, 0), (0, 64, 1)),
+    ]
+    assert "| topk     | 2     | –         | 32        | 0    |" in (reports / "comparison.md").read_text()
+    lines = plotly.io.from_json((reports / "pareto.json").read_text()).data
+    assert [line.name for line in lines[1:3]] == [
+        "jumprelu, bandwidth 0.2, dict_size 32, seed 0",
+        "topk, dict_size 32, seed 0",
+    ]
+    assert len(lines) == 6 and len({line.line.color for line in lines}) == 2
+    assert len({(line.line.color, line.line.dash) for line in lines}) == 6
+    assert (reports / "run.log").read_text().count("[1/8] plan_comparison") == 2
+
+
+def test_a_key_that_is_swept_and_given_is_refused(corpus_file, tmp_path):
+    given = {"data_root": tmp_path, "dataset_path": corpus_file, "sweep": "dict_size:32+64", "dict_size": 64}
+    result = run_command("--env=test", "--pipelines=compare", **given)
+    assert result.exit_code == 1
+    assert "sweep holds dict_size, and dict_size=64 is given, too; leave one of them out" in result.output
+
+
 def test_a_killed_comparison_goes_on_where_it_stopped(root, corpus_file, tmp_path, caplog):
     data_root = tmp_path / "killed"
     params = f"--params=data_root={data_root},dataset_path={corpus_file},n_epochs=60"

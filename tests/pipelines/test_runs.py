@@ -28,6 +28,7 @@ REPORTING = {
     "history.jsonl",
     "report.html",
     "report.md",
+    "run.log",
     *(f"{name}.json" for name in FIGURES),
 }
 

@@ -250,7 +250,8 @@ class EmbeddingCache:
         """Encode on from the last shard, one after another; yield True whenever there may be more of them."""
         if self.complete:
             return
-        with tqdm(total=self.limit, initial=self.n_texts, unit=" texts", desc="Encoding", smoothing=0.1) as bar:
+        total = min(filter(None, (self.limit, self.corpus.likely_rows)), default=None)
+        with tqdm(total=total, initial=self.n_texts, unit=" texts", desc="Encoding", smoothing=0.1) as bar:
             start = -1
             while not self.complete and start != self._next_row:
                 start = self._next_row

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
 
@@ -87,6 +88,14 @@ class ActivationsStoreSBERT:
         self.eval_fraction = float(cfg["eval_fraction"])
         self._kept: Tensor | None = None  # the whole training split, when it fits the buffer
         self._batches = self._all_epochs()
+
+    def served_by(self, cfg: dict[str, Any]) -> ActivationsStoreSBERT:
+        """Return a store of the same embeddings, in memory once, with `batch_size`, `n_epochs` and `seed` of `cfg`."""
+        self._all_in_memory()
+        store = copy.copy(self)
+        store.batch_size, store.n_epochs = int(cfg["batch_size"]), int(cfg["n_epochs"])
+        store._seed, store._batches = int(cfg["seed"]), store._all_epochs()
+        return store
 
     @property
     def data_key(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +20,8 @@ from yaml import YAMLError
 
 from sae_kedro.errors import InputError, nearest
 from sae_kedro.training.interrupts import Interrupted
+
+logger = logging.getLogger(__name__)
 
 
 def _check_pipelines(names: list[str]) -> None:
@@ -57,10 +60,10 @@ def _one_sentence(command: Callable[..., Any]) -> Callable[..., Any]:
                 kwargs[option] = _full_names(kwargs[option], chosen)
             return command(*args, **kwargs)
         except Interrupted as interrupted:
-            click.echo(interrupted, err=True)
+            logger.warning("%s", interrupted)
             raise SystemExit(interrupted.exit_code) from None
         except KeyboardInterrupt:
-            click.echo("Interrupted; the same command goes on from what is finished by now", err=True)
+            logger.warning("Interrupted; the same command goes on from what is finished by now")
             raise SystemExit(130) from None
         except Exception as error:
             if (sentence := _sentence(error)) is None:

@@ -42,6 +42,11 @@ class Corpus(ABC):
     def fingerprint(self) -> str:
         """A hash that changes whenever the rows may change."""
 
+    @property
+    def likely_rows(self) -> int | None:
+        """About how many rows there are, for progress bars, if that is known before they are read."""
+        return None
+
     @abstractmethod
     def rows(self, start: int = 0) -> Iterator[object]:
         """Yield the raw value of every row from row `start` on."""

@@ -45,6 +45,8 @@ COMPRESSED: dict[str, Callable[[Path], Any]] = {
     ".zip": _zip,
 }
 """What opens a compressed file, by the end of its name."""
+LARGEST_COUNTED = 1 << 26
+"""Bytes of the largest file whose lines are counted."""
 DAMAGE = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
 """What reading a damaged file raises."""
 
@@ -70,6 +72,14 @@ def open_text(file: Path) -> IO[str]:
 def _opened(file: Path) -> IO[bytes]:
     stream: IO[bytes] = COMPRESSED[file.suffix](file) if file.suffix in COMPRESSED else file.open("rb")
     return stream
+
+
+def count_lines(file: Path) -> int | None:
+    """Count the lines of a file, if it is plain and small enough to be read twice."""
+    if file.suffix in COMPRESSED or file.stat().st_size > LARGEST_COUNTED:
+        return None
+    content = file.read_bytes()
+    return content.count(b"\n") + (not content.endswith(b"\n"))
 
 
 def is_utf8(text: str) -> bool:

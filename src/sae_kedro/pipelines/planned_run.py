@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 from kedro.io import AbstractDataset, MemoryDataset
 
 from sae_kedro.activations.shards import LOCK_FILE
-from sae_kedro.config import post_init_cfg
+from sae_kedro.config import post_init_cfg, run_folder
 from sae_kedro.discovery import names_in
 from sae_kedro.errors import InputError
 from sae_kedro.keys import ExperimentConfig
@@ -43,6 +43,8 @@ class PlannedRun:
     """Where relative paths of outputs start."""
     writes: set[Path] = field(default_factory=set, init=False)
     """Folders that the run will write to, and no other run meanwhile: checks add theirs."""
+    starts_anew: bool = field(default=False, init=False)
+    """Whether the run replaces what is in its folders, its log included: a check says so."""
     _provided: dict[str, Any] = field(default_factory=dict, init=False)
     _derive: Callable[[dict[str, Any]], dict[str, Any]] = field(default_factory=lambda: post_init_cfg, init=False)
 
@@ -64,6 +66,11 @@ class PlannedRun:
         folder = self.project_path / os.path.expanduser(cfg["data_root"])
         _check_writable(folder, cfg["data_root"])
         return cfg | {"data_root": str(folder)}
+
+    @property
+    def reports(self) -> Path:
+        """Where its reports and its log go."""
+        return Path(self.cfg["data_root"], "08_reporting", run_folder(self.cfg))
 
     def derive_with(self, derive: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
         """Say what turns parameters into the configuration, before any check has asked for it."""

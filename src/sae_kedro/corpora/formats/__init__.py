@@ -1,4 +1,7 @@
-"""One file, one format of local files: its `ENDINGS`, whether it `HAS_COLUMNS`, and `rows(file, column)`."""
+"""One file, one format of local files: its `ENDINGS`, whether it `HAS_COLUMNS`, `rows(file, column)`.
+
+It may have `likely_rows(file)`, too.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +19,12 @@ class Format(NamedTuple):
     rows: Callable[[Path, Column], Iterator[object]]
     """Yields the values of a column of a file, or its texts where it has no columns."""
     has_columns: bool
+    likely_rows: Callable[[Path], int | None]
+    """Returns about how many rows a file has, if that is cheap to tell."""
 
 
 FORMATS = {
-    ending: Format(module.rows, module.HAS_COLUMNS)
+    ending: Format(module.rows, module.HAS_COLUMNS, getattr(module, "likely_rows", lambda _: None))
     for module in submodules(__name__).values()
     for ending in module.ENDINGS
 }

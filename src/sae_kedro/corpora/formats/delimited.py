@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sae_kedro.corpora.columns import Column
-from sae_kedro.corpora.text_files import ending, is_utf8, open_text
+from sae_kedro.corpora.text_files import count_lines, ending, is_utf8, open_text
 from sae_kedro.errors import InputError
 
 ENDINGS = (".csv", ".tsv")
 HAS_COLUMNS = True
+likely_rows = count_lines
 MOST_LINES = 1000
 """Lines that one quoted field of a tab-separated file may have."""
 

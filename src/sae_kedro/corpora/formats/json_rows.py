@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sae_kedro.corpora.base import BadLine
 from sae_kedro.corpora.columns import Column, Rows
-from sae_kedro.corpora.text_files import is_utf8, open_text
+from sae_kedro.corpora.text_files import count_lines, is_utf8, open_text
 from sae_kedro.errors import InputError
 
 ENDINGS = (".jsonl", ".json")
@@ -30,6 +30,11 @@ def rows(file: Path, column: Column) -> Iterator[object]:
         else:
             read = read or column.reader(file, {})
             yield None
+
+
+def likely_rows(file: Path) -> int | None:
+    """Count lines, which are rows unless one array holds them all."""
+    return count_lines(file) if file.suffix == ".jsonl" else None
 
 
 def _records(file: Path, column: Column) -> Iterator[object]:

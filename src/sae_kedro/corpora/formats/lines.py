@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sae_kedro.corpora.columns import Column
-from sae_kedro.corpora.text_files import is_utf8, open_text
+from sae_kedro.corpora.text_files import count_lines, is_utf8, open_text
 
 ENDINGS = (".txt",)
 HAS_COLUMNS = False
+likely_rows = count_lines
 
 
 def rows(file: Path, column: Column) -> Iterator[object]:

@@ -52,6 +52,12 @@ class LocalFiles(Source):
             add_file(digest, file)
         return digest.hexdigest()
 
+    @property
+    def likely_rows(self) -> int | None:
+        """What the formats of the files tell, all together."""
+        counts = [FORMATS[ending(file)].likely_rows(file) for file in self.files]
+        return None if None in counts else sum(filter(None, counts))
+
     def rows(self, start: int = 0) -> Iterator[object]:
         """Yield the column of every file, files in sorted order."""
         return islice((row for file in self.files for row in self._read(file)), start, None)

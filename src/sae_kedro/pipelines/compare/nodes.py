@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def plan_comparison(parameters: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Check the parameters, and derive the configuration of every model; texts and embeddings are the same for all."""
-    from sae_kedro.comparison import comparison_cfgs
+    from sae_kedro.comparison.grid import comparison_cfgs
 
     cfgs = comparison_cfgs(parameters)
     return cfgs[0], cfgs
@@ -22,7 +22,7 @@ def plan_comparison(parameters: dict[str, Any]) -> tuple[dict[str, Any], list[di
 
 def compare_variants(cfgs: list[dict[str, Any]], activations_store: ActivationsStoreSBERT) -> pd.DataFrame:
     """Train and evaluate every model that is not there yet."""
-    from sae_kedro.comparison import compare
+    from sae_kedro.comparison.models import compare
 
     root = Path(cfgs[0]["data_root"])
     return compare(cfgs, activations_store, root / "06_models" / "compare", root / "08_reporting" / "compare")
@@ -30,13 +30,13 @@ def compare_variants(cfgs: list[dict[str, Any]], activations_store: ActivationsS
 
 def write_comparison(comparison: pd.DataFrame) -> str:
     """Write the table in Markdown."""
-    from sae_kedro.comparison import markdown_table
+    from sae_kedro.comparison.table import markdown_table
 
     return markdown_table(comparison)
 
 
 def plot_pareto(comparison: pd.DataFrame) -> go.Figure:
-    """Plot FVU against L0, one line per variant."""
+    """Plot FVU against L0, one line per variant and setting."""
     from sae_kedro.evaluation.plots import pareto
 
     return pareto(comparison)

@@ -29,6 +29,7 @@ def train_sae(run: PlannedRun) -> None:
     if changed := _changes(folder, cfg):
         logger.warning("This run replaces %s (%s); name=... keeps both", folder, changed)
     run.writes.add(folder)
+    run.starts_anew = not cfg["resume"]
 
 
 def _changes(folder: Path, cfg: dict[str, Any]) -> str:

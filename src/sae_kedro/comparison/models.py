@@ -1,4 +1,4 @@
-"""Several variants at several sparsities, trained and evaluated on the same embeddings. A plain library: no Kedro.
+"""Several variants at several sparsities, trained and evaluated on the same embeddings.
 
 Every finished model is saved at once, in a folder whose name holds a hash of all that decides the result. A run that
 was killed goes on where it stopped, and a model is trained anew only if something about it has changed.
@@ -9,21 +9,23 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import shutil
 import sys
 import uuid
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sae_kedro.config import post_init_cfg
-from sae_kedro.errors import InputError, nearest, shown
+from sae_kedro.comparison.grid import SWEEPABLE, SWEPT_BY_NAME
+from sae_kedro.comparison.table import Result, table_of
+from sae_kedro.errors import InputError
 from sae_kedro.evaluation.metrics import evaluate
 from sae_kedro.keys import NOT_DECISIVE, ExperimentConfig
-from sae_kedro.sae.io import load_sae, read_json, save_sae
+from sae_kedro.sae.io import CFG_FILE, DIGESTS, load_sae, read_json, save_sae
 from sae_kedro.sae.registry import sae_classes
 from sae_kedro.training.loop import train
 from sae_kedro.training.tracking import Tracker
-from sae_kedro.validation import check_model
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,49 +34,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-COLUMNS = ("sae_type", "top_k", "l0", "fvu", "cosine", "relative_bias", "dead_fraction", "dense_fraction", "folder")
-"""Columns of the table; `folder` is where the SAE lies, below that of all models."""
 METRICS_FILE = "metrics.json"
 """Written last: a folder without it holds no finished result."""
-
-
-def comparison_cfgs(cfg: dict[str, Any]) -> list[dict[str, Any]]:
-    """Check a configuration, and derive one for each variant in `sae_types` with each value in `top_ks`.
-
-    Args:
-        cfg: A configuration; it may hold options of any of the variants, and its `sae_type` and `top_k` are not read.
-
-    Returns:
-        What `post_init_cfg` returns, variant by variant.
-
-    Raises:
-        InputError: Whatever is wrong, in one sentence.
-    """
-    core = {key: value for key, value in cfg.items() if key in ExperimentConfig.model_fields}
-    core = check_model(ExperimentConfig, core | {"sae_type": "topk", "top_k": 1})
-    names = list(dict.fromkeys(sae_classes.usable() if core["sae_types"] is None else core["sae_types"]))
-    for name in names:
-        if name not in sae_classes:
-            known = ", ".join(sae_classes)
-            raise InputError(
-                f"sae_types holds {shown(name)}, which is not a registered variant; choose among {known}"
-                f"{nearest(name, sae_classes)}"
-            )
-    for k in core["top_ks"]:
-        if k > core["dict_size"]:
-            raise InputError(
-                f"top_ks holds {k}, which is larger than dict_size={core['dict_size']}; "
-                f"choose at most {core['dict_size']}"
-            )
-    options = {name: set(sae_classes[name].Options.model_fields) for name in names}
-    cfgs = []
-    for name in names:
-        foreign = set().union(*options.values()) - options[name]
-        own = {key: value for key, value in cfg.items() if key not in foreign}
-        for k in dict.fromkeys(core["top_ks"]):
-            label = f"{core['name']}-{name}-k{k}" if core["name"] else None
-            cfgs.append(post_init_cfg(own | {"sae_type": name, "top_k": k, "name": label}))
-    return cfgs
+_SHARED = ExperimentConfig.model_fields.keys() - NOT_DECISIVE - SWEEPABLE - {*SWEPT_BY_NAME}
+_NOT_SET = {"training", "sae_provider", DIGESTS}  # what saving adds to a configuration
 
 
 def compare(cfgs: list[dict[str, Any]], store: ActivationsStoreSBERT, models: Path, reports: Path) -> pd.DataFrame:
@@ -87,23 +50,23 @@ def compare(cfgs: list[dict[str, Any]], store: ActivationsStoreSBERT, models: Pa
         reports: Each training history goes into a folder of the same name below this one.
 
     Returns:
-        One row per configuration, with `COLUMNS`.
+        One row per configuration and per model that earlier comparisons on these embeddings left there, with
+        `COLUMNS` and, after `top_k`, a column for every key that is swept or in which rows differ.
 
     Raises:
         InputError: As `train` and `evaluate` do; what is finished by then is kept.
     """
-    import pandas as pd
-
-    rows = []
+    results: dict[str, Result] = {}
     for number, cfg in enumerate(cfgs, start=1):
-        folder = models / f"{cfg['sae_type']}-k{cfg['top_k']}-{result_key(cfg, store.data_key)}"
+        folder = models / _folder_name(cfg, store.data_key)
         metrics = load_result(folder)
+        swept = "".join(f", {key} {cfg[key]}" for key in cfg["sweep"] if cfg.get(key) is not None)
         state = "" if metrics is None else f" (reused from {folder})"
-        logger.info("%d of %d: %s, k %d%s", number, len(cfgs), cfg["sae_type"], cfg["top_k"], state)
+        logger.info("%d of %d: %s, k %d%s%s", number, len(cfgs), cfg["sae_type"], cfg["top_k"], swept, state)
         if metrics is None:
-            metrics = _train_and_evaluate(cfg, store, folder, reports / folder.name)
-        rows.append({name: metrics.get(name) for name in COLUMNS} | {"folder": folder.name})
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+            metrics = _train_and_evaluate(cfg, store.served_by(cfg), folder, reports / folder.name)
+        results[folder.name] = Result(cfg, metrics)
+    return table_of(results | _earlier(models, cfgs[0], store.data_key, results), list(cfgs[0]["sweep"]))
 
 
 def result_key(cfg: dict[str, Any], data_key: str) -> str:
@@ -128,13 +91,40 @@ def load_result(folder: Path) -> dict[str, Any] | None:
         return None
 
 
-def markdown_table(table: pd.DataFrame) -> str:
-    """Format a table in Markdown, with four decimals and aligned columns."""
-    rows = [[f"{v:.4f}" if isinstance(v, float) else str(v) for v in row] for row in table.itertuples(index=False)]
-    widths = [max(map(len, column)) for column in zip(table.columns, *rows, strict=True)]
-    lines = [list(table.columns), ["-" * width for width in widths], *rows]
-    cells = ([cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in lines)
-    return "".join(f"| {' | '.join(line)} |\n" for line in cells)
+def _folder_name(cfg: dict[str, Any], data_key: str) -> str:
+    return f"{cfg['sae_type']}-k{cfg['top_k']}-{result_key(cfg, data_key)}"
+
+
+def _earlier(models: Path, like: dict[str, Any], data_key: str, known: Iterable[str]) -> dict[str, Result]:
+    """Return what earlier comparisons left and this one would reuse, by variant, k and the rest of what was set."""
+    found, n_others = {}, 0
+    for folder in models.glob("*/"):
+        if folder.name in known or not (folder / METRICS_FILE).is_file():
+            continue
+        try:
+            saved, metrics = read_json(folder / CFG_FILE), read_json(folder / METRICS_FILE)
+            cfg = {key: value for key, value in saved.items() if key not in _NOT_SET}
+            same = all(cfg[key] == like[key] for key in _SHARED) and folder.name == _folder_name(cfg, data_key)
+            if same and isinstance(metrics, dict):
+                found[folder.name] = Result(cfg, metrics)
+                continue
+        except (InputError, KeyError, AttributeError):  # damaged, or of a variant that is no longer installed
+            pass
+        n_others += 1
+    if n_others:
+        logger.info(
+            "The table leaves out %d models in %s: of other texts, another encoder or device, or other code",
+            n_others,
+            models,
+        )
+    by_setting = sorted(found, key=lambda name: _order(found[name].cfg))
+    return {name: found[name] for name in by_setting}
+
+
+def _order(cfg: dict[str, Any]) -> tuple[Any, ...]:
+    settings = (cfg[key] for key in sorted(cfg) if key not in NOT_DECISIVE)
+    ranks = ((value, "") if isinstance(value, (int, float)) else (math.inf, json.dumps(value)) for value in settings)
+    return cfg["sae_type"], cfg["top_k"], *ranks
 
 
 def _train_and_evaluate(
@@ -159,7 +149,7 @@ def _code_hash(sae_type: str) -> str:
     variant = getattr(sys.modules[sae_classes[sae_type].__module__], "__file__", None)
     if variant is None:
         return uuid.uuid4().hex
-    core = Path(__file__).parent
+    core = Path(__file__).parents[1]
     rooms = ("corpora", "activations", "sae", "training", "evaluation")
     sources = {Path(variant), core / "models.py", core / "machine.py"}
     sources |= {source for room in rooms for source in (core / room).rglob("*.py")}
