@@ -56,6 +56,7 @@ def compare(cfgs: list[dict[str, Any]], store: ActivationsStoreSBERT, models: Pa
     Raises:
         InputError: As `train` and `evaluate` do; what is finished by then is kept.
     """
+    cfgs = [cfg | store.origin for cfg in cfgs]
     results: dict[str, Result] = {}
     for number, cfg in enumerate(cfgs, start=1):
         folder = models / _folder_name(cfg, store.data_key)
