@@ -124,7 +124,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self.route(unquote(url.path), parse_qs(url.query))
 
-    do_GET = do_HEAD = do_POST = handle_any  # noqa: N815
+    do_GET = do_HEAD = do_POST = handle_any
 
     def route(self, path: str, query: dict[str, list[str]]) -> None:
         name = r"(?P<name>[\w.-]+/[\w.-]+)"
@@ -137,9 +137,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def api(self, kind: str, name: str, verb: str | None, rest: str | None, query: dict[str, list[str]]) -> None:
         if (repo := self.readable(kind, name)) is None:
-            return
+            return None
         if verb == "refs":
-            branches = [{"name": ref, "ref": f"refs/heads/{ref}", "targetCommit": sha} for ref, sha in repo.refs.items()]
+            branches = [
+                {"name": ref, "ref": f"refs/heads/{ref}", "targetCommit": sha} for ref, sha in repo.refs.items()
+            ]
             return self.send_json({"branches": branches, "converts": [], "tags": []})
         rev, _, folder = (rest or "main").partition("/")
         if (sha := self.commit_of(repo, rev)) is None:
@@ -163,7 +165,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def resolve(self, kind: str, name: str, rev: str, path: str) -> None:
         if (repo := self.readable(kind, name, content=True)) is None or (sha := self.commit_of(repo, rev)) is None:
-            return
+            return None
         data = repo.commits[sha].get(path)
         if data is None:
             return self.refuse(404, "EntryNotFound", "Entry not found", {"X-Repo-Commit": sha})
