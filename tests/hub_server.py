@@ -38,8 +38,12 @@ class Fault(NamedTuple):
     """What goes wrong with a request."""
 
     status: int
-    """Of the answer; 0: it breaks off half-way."""
+    """Of the answer."""
     headers: dict[str, str] = {}  # noqa: RUF012
+
+
+HANGS_UP, BREAKS_OFF = Fault(0), Fault(-1)
+"""No answer at all; half of a file, where one was asked for."""
 
 
 @dataclass
@@ -115,7 +119,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         url = urlsplit(self.path)
         self.fault = self.hub.asked(self.host, self.command, self.path, self.headers)
-        if self.fault and self.fault.status:
+        if self.fault is HANGS_UP:
+            self.close_connection = True
+        elif self.fault and self.fault is not BREAKS_OFF:
             self.refuse(self.fault.status, "", "the server was told to fail", self.fault.headers)
         elif self.host == "cdn":
             digest, path = url.path[1:].split("/", 1)
@@ -220,7 +226,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command == "HEAD":
             return
-        if self.fault and not self.fault.status:
+        if file and self.fault is BREAKS_OFF:
             data, self.close_connection = data[: len(data) // 2], True
         self.wfile.write(data)
         if file:
