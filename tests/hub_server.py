@@ -124,11 +124,14 @@ class _Handler(BaseHTTPRequestHandler):
         elif self.fault and self.fault is not BREAKS_OFF:
             self.refuse(self.fault.status, "", "the server was told to fail", self.fault.headers)
         elif self.host == "cdn":
-            digest, path = url.path[1:].split("/", 1)
-            stored = (files.get(unquote(path)) for repo in self.hub.repos.values() for files in repo.commits.values())
-            self.send_file(unquote(path), next(data for data in stored if data is not None and _sha(data) == digest))
+            digest, path = unquote(url.path)[1:].split("/", 1)
+            stored = (files.get(path, b"") for repo in self.hub.repos.values() for files in repo.commits.values())
+            if (data := next((data for data in stored if _sha(data) == digest), None)) is None:
+                return self.refuse(404, "", f"{path} is no longer here")
+            self.send_file(path, data)
         else:
             self.route(unquote(url.path), parse_qs(url.query))
+        return None
 
     do_GET = do_HEAD = do_POST = handle_any
 

@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 from sae_kedro import InputError, get_experiment_cfg
-from sae_kedro.corpora.opening import open_corpus
+from sae_kedro.corpora.opening import open_corpus, open_labels
 
 WAITED: list[float] = []
 
@@ -29,6 +29,11 @@ def rows(start: int, count: int | None, token: str = "", **options) -> list[obje
     """Read rows of a new corpus."""
     os.environ["HF_TOKEN"] = token
     return list(islice(open_corpus(get_experiment_cfg(**options)).rows(start), count))
+
+
+def labels(**options) -> list[object]:
+    """Read all labels."""
+    return list(open_labels(get_experiment_cfg(**options)).rows())
 
 
 def encode(folder: Path, limit: int | None, **options) -> tuple[list[str], str]:

@@ -99,6 +99,19 @@ def heavy_dataset(row_group_size) -> tuple[dict[str, bytes], list[str], int]:
     return files, texts, size
 
 
+def at_request(number, change):
+    """Change something when the content of a file is asked for the `number`th time."""
+    asked = []
+
+    def fault(request):
+        if request.host == "hub" and request.method == "GET" and "train-" in request.path:
+            asked.append(request)
+            if len(asked) == number:
+                change()
+
+    return fault
+
+
 @pytest.mark.parametrize("row_group_size", [1000, N_ROWS])
 def test_the_column_alone_is_fetched_and_going_on_twice_starts_where_the_run_before_stopped(
     hub, process, tmp_path, row_group_size
@@ -170,12 +183,12 @@ def test_json_goes_on_in_the_file_where_the_run_before_stopped(hub, read, ending
     packed = gzip.compress if ending.endswith("gz") else bytes
     parts = [packed(json_lines(*texts[first : first + 20])) for first in range(0, 60, 20)]
     files = shards(*parts, ending=ending)
-    name = f"me/{ending}"
+    name = f"me/{ending.replace('.', '-')}"
     hub.repo(name, files)
     assert read(name, 0, 45) == texts[:45]
     hub.reset()
     assert read(name, 45) == texts[45:]
-    assert sorted(hub.sent) == sorted(files)[2:]
+    assert sorted(files)[1] not in hub.sent  # the first one is asked for its columns by `datasets`
     assert read(name, 19, 3) == texts[19:22]
 
 
@@ -211,6 +224,16 @@ def test_configurations_and_splits_are_chosen_by_name_and_listed_where_none_fits
     assert str(error.value) == (
         "dataset_split='tests' is not in me/two, whose splits are train, test; did you mean 'test'?"
     )
+
+
+def test_labels_beside_many_texts_do_not_change_where_texts_of_the_same_column_are(hub, read, process):
+    talks = [["one", "two", "three"], ["four"], ["five", "six"]]
+    files = shards(*(parquet(talk=[talk], kind=[f"kind {number}"]) for number, talk in enumerate(talks)))
+    hub.repo("me/labels", files)
+    labels = process(hub_client.labels, dataset_path="me/labels", text_column="talk", label_column="kind")
+    assert labels == ["kind 0"] * 3 + ["kind 1"] + ["kind 2"] * 2
+    assert read("me/labels", 1, text_column="kind") == ["kind 1", "kind 2"]
+    assert read("me/labels", 4, text_column="talk") == ["five", "six"]
 
 
 def test_a_column_that_is_not_there_is_told_with_those_that_are(hub, read):
@@ -318,25 +341,28 @@ def test_a_file_that_changes_within_a_run_is_told_and_a_branch_that_moves_is_not
     repo = hub.repo("me/changing", files("old"))
     commit, path = repo.refs["main"], "data/train-00000-of-00001.parquet"
 
-    def at_the_third_range(change):
-        seen = []
-
-        def fault(request):
-            seen.extend([request] if request.host == "hub" and "train-" in request.path else [])
-            if len(seen) == 3 and seen[-1] is request:
-                change()
-
-        return fault
-
-    hub.fault = at_the_third_range(lambda: repo.commit(files("new")))
+    hub.fault = at_request(3, lambda: repo.commit(files("new")))
     assert read("me/changing", dataset_revision="main") == [f"old {number}" for number in range(300)]
     assert repo.refs["main"] != commit
     hub.reset()
-    hub.fault = at_the_third_range(lambda: repo.commits[commit].update(files("new")))
+    hub.fault = at_request(3, lambda: repo.commits[commit].update(files("new")))
     with pytest.raises(InputError) as error:
         read("me/changing", dataset_revision=commit)
     assert str(error.value).startswith(f"me/changing/{path} changed on the Hub during this run: it was ")
-    assert str(error.value).endswith("; what is encoded is kept, and nothing of the new file is in it")
+    assert str(error.value).endswith("; what is encoded of it is of the old version, and is kept")
+
+
+def test_a_file_of_another_format_that_changes_while_it_is_read_is_told(hub, read):
+    repo = hub.repo("me/changing-lines", shards(json_lines(*numbered(0, 90)), ending="jsonl"))
+    changed = shards(json_lines(*numbered(1, 90)), ending="jsonl")
+
+    commit = repo.refs["main"]
+    # the first request was for the names of the columns
+    hub.fault = at_request(2, lambda: repo.commits[commit].update(changed))
+    with pytest.raises(
+        InputError, match=r"^me/changing-lines/data/.*jsonl changed .* what is encoded of it may hold both"
+    ):
+        read("me/changing-lines")
 
 
 def test_a_file_that_is_no_parquet_is_told_by_its_name(hub, read):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 from bisect import bisect_right
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sae_kedro.corpora.hub_faults import patiently
 from sae_kedro.errors import InputError
 
 LARGEST_REQUEST = 1 << 20
@@ -27,7 +29,7 @@ class Version(NamedTuple):
     commit: str
 
     def __str__(self) -> str:
-        return f"{self.size:,} bytes {self.tag} of commit {self.commit}"
+        return f"{self.size:,} bytes with ETag {self.tag} at commit {self.commit}"
 
 
 class HubFile(io.RawIOBase):
@@ -123,7 +125,7 @@ class HubFile(io.RawIOBase):
         if self._keep is None:
             return self._fetch(start, end)
         folder, number = self._keep
-        path = folder / f"{number}-{start}-{end}-{self._version.tag if self._version else 0}.part"
+        path = folder / f"{number}-{start}-{end}-{hashlib.sha256(str(self._version).encode()).hexdigest()[:16]}.part"
         with suppress(OSError):
             if len(data := path.read_bytes()) == end - start:
                 return data
@@ -148,20 +150,42 @@ class HubFile(io.RawIOBase):
         size = int(total or len(data))
         if not total:  # a host that knows no ranges
             data = data[start:] if start < 0 else data[start:end]
-        told = {
-            name.lower(): value for answer in (response, *response.history) for name, value in answer.headers.items()
-        }
-        tag, commit = told.get("x-linked-etag") or response.headers.get("ETag"), told.get("x-repo-commit")
-        version = Version(size, "".join(filter(str.isalnum, tag or ""))[-32:], commit or self._commit)
+        answers = (response, *response.history)  # of the host with the bytes, and of the Hub, which knows the file
+        said = {name.lower(): value for answer in answers for name, value in answer.headers.items()}
+        tag = said.get("x-linked-etag") or response.headers.get("ETag") or ""
+        version = Version(size, tag.removeprefix("W/").strip('"'), said.get("x-repo-commit", self._commit))
         self._version = self._version or version
         if version != self._version:
-            raise InputError(
-                f"{self.name} changed on the Hub during this run: it was {self._version}, and is {version}; what is "
-                "encoded is kept, and nothing of the new file is in it"
-            )
+            raise _changed(self.name, self._version, version, "is of the old version, and is kept")
         if start >= 0 and len(data) != end - start:
             raise OSError(f"{self.name}: {end - start:,} bytes were asked for, and {len(data):,} came")
         return data
+
+
+@contextmanager
+def unchanged(name: str, commit: str, path: str) -> Iterator[None]:
+    """Make sure that a file that others read is the same at the end as at the beginning.
+
+    Raises:
+        InputError: It is another one.
+    """
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+
+    def version() -> Version:
+        url = hf_hub_url(name, path, repo_type="dataset", revision=commit)
+        found = patiently(lambda: get_hf_file_metadata(url))
+        return Version(found.size or 0, found.etag or "", found.commit_hash or commit)
+
+    before = version()
+    yield
+    if (after := version()) != before:
+        raise _changed(f"{name}/{path}", before, after, "may hold both; `kedro sae cache` lists and removes caches")
+
+
+def _changed(name: str, before: Version, after: Version, state: str) -> InputError:
+    return InputError(
+        f"{name} changed on the Hub during this run: it was {before}, and is {after}; what is encoded of it {state}"
+    )
 
 
 def write_whole(path: Path, data: bytes) -> None:

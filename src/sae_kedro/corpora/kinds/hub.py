@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
@@ -16,7 +16,7 @@ from sae_kedro.corpora.base import Source
 from sae_kedro.corpora.columns import column_of
 from sae_kedro.corpora.formats import FORMATS
 from sae_kedro.corpora.hub_faults import patiently, told
-from sae_kedro.corpora.hub_files import HubFile, write_whole
+from sae_kedro.corpora.hub_files import HubFile, unchanged, write_whole
 from sae_kedro.corpora.hub_parquet import column_rows
 from sae_kedro.corpora.text_files import COMPRESSED
 from sae_kedro.errors import InputError, nearest
@@ -26,7 +26,11 @@ _LENGTHS = "rows-of-files.json"
 
 
 class HubDataset(Source):
-    """A dataset of the Hugging Face Hub, read with `streaming=True`."""
+    """A dataset of the Hugging Face Hub, streamed at one commit.
+
+    Of Parquet files the column alone is fetched; other formats are read by the library `datasets`. How many rows the
+    files have that were read is kept in the Hub's cache, so that going on starts in the right one.
+    """
 
     precedence = 2
 
@@ -67,7 +71,7 @@ class HubDataset(Source):
                 start = max(0, start - passed)
                 if number == len(known):
                     known.append(passed)
-                    self._keep_lengths(known)
+                    self._keep_lengths(n_files, known)
 
     def _reading(self) -> tuple[int, Callable[[int, int], tuple[int, Iterator[object]]]]:
         """Return how many files there are, and what reads one from a row on.
@@ -75,22 +79,26 @@ class HubDataset(Source):
         What reads says how many rows it passed over, at most those asked for, and yields those that follow.
         """
         files, here = self._files(), f"hf://datasets/{self.name}@{self.revision}/"
-        if files and all(file.startswith(here) and file.endswith(".parquet") for file in files):
-            paths = [file[len(here) :] for file in files]
+        paths = [file.removeprefix(here) for file in files if file.startswith(here)]
+        known = paths and len(paths) == len(files)
+        if known and all(path.endswith(".parquet") for path in paths):
             return len(paths), lambda number, start: self._parquet(paths[number], number, start)
         stream = self._builder.as_streaming_dataset(self.split)
-        return stream.num_shards, lambda number, _: (0, self._streamed(stream.shard(stream.num_shards, number)))
+        parts = [partial(stream.shard, stream.num_shards, number) for number in range(stream.num_shards)]
+        known = known and len(paths) == len(parts)
+        return len(parts), lambda number, _: (0, self._streamed(parts[number], paths[number] if known else None))
 
     def _parquet(self, path: str, number: int, start: int) -> tuple[int, Iterator[object]]:
         keep = None if self._folder is None else (self._folder, number)
         file = HubFile(self.name, self.revision, path, keep)
         return column_rows(file, self.column, self._builder.info.features, start)
 
-    def _streamed(self, stream: Any) -> Iterator[object]:
-        records = iter(stream)
-        if (first := next(records, None)) is not None:
-            read = self.column.reader(self.name, first)
-            yield from (row for record in chain([first], records) for row in read(record))
+    def _streamed(self, part: Callable[[], Any], path: str | None) -> Iterator[object]:
+        with unchanged(self.name, self.revision, path) if path else nullcontext():
+            records = iter(part())
+            if (first := next(records, None)) is not None:
+                read = self.column.reader(self.name, first)
+                yield from (row for record in chain([first], records) for row in read(record))
 
     def _files(self) -> list[str]:
         """List the files of the split, in order."""
@@ -123,25 +131,27 @@ class HubDataset(Source):
         """Where the Hub's cache keeps what is known of this dataset, if it can be written to."""
         from huggingface_hub import cached_assets_path
 
+        key = f"{self.fingerprint} {self.column.beside}"  # labels are as many as the texts that they lie beside
         try:
-            return cached_assets_path("sae_kedro", namespace=self.name, subfolder=self.fingerprint[:16])
+            return cached_assets_path(
+                "sae_kedro", namespace=self.name, subfolder=hashlib.sha256(key.encode()).hexdigest()[:16]
+            )
         except (OSError, ValueError):
             return None
 
     def _lengths(self, n_files: int) -> list[int]:
         """Return the number of rows of the first files, as far as an earlier run came."""
-        if self._folder is None:
-            return []
-        with suppress(OSError, ValueError):
-            known = json.loads((self._folder / _LENGTHS).read_bytes())
-            if isinstance(known, list) and len(known) <= n_files and all(isinstance(rows, int) for rows in known):
-                return known
+        if self._folder is not None:
+            with suppress(OSError, ValueError, KeyError, TypeError):
+                known = json.loads((self._folder / _LENGTHS).read_bytes())
+                if known["files"] == n_files:
+                    return [int(rows) for rows in known["rows"]]
         return []
 
-    def _keep_lengths(self, known: list[int]) -> None:
+    def _keep_lengths(self, n_files: int, known: list[int]) -> None:
         if self._folder is not None:
-            with suppress(OSError):  # the next run asks again
-                write_whole(self._folder / _LENGTHS, json.dumps(known).encode())
+            with suppress(OSError):  # the next run counts again
+                write_whole(self._folder / _LENGTHS, json.dumps({"files": n_files, "rows": known}).encode())
 
     def _commit(self, revision: str | None) -> str:
         """Resolve the revision to a commit, from the Hub or, offline, from what the Hub cache remembers."""
