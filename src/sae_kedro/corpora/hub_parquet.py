@@ -69,5 +69,5 @@ def _spans(group: pq.RowGroupMetaData, columns: list[str]) -> Iterator[tuple[int
     for number in range(group.num_columns):
         chunk = group.column(number)
         if any(f"{chunk.path_in_schema}.".startswith(f"{name}.") for name in columns):
-            start = chunk.dictionary_page_offset if chunk.has_dictionary_page else chunk.data_page_offset
+            start = min(chunk.dictionary_page_offset or chunk.data_page_offset, chunk.data_page_offset)
             yield start, start + chunk.total_compressed_size
