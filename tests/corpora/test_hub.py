@@ -29,12 +29,18 @@ def hub():
 
 
 @pytest.fixture(scope="module")
-def process(hub, tmp_path_factory):
+def home(tmp_path_factory):
+    """Where that process has the Hub's cache."""
+    return tmp_path_factory.mktemp("hub")
+
+
+@pytest.fixture(scope="module")
+def process(hub, home):
     """A process that knows no other Hub; `process(function, ...)` calls a function in it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
         patch.setenv("HF_ENDPOINT", hub.endpoint)
-        patch.setenv("HF_HOME", str(tmp_path_factory.mktemp("hub")))
+        patch.setenv("HF_HOME", str(home))
         patch.setenv("HF_HUB_OFFLINE", "0")
         patch.setenv("HF_UPDATE_DOWNLOAD_COUNTS", "0")
         context = multiprocessing.get_context("spawn")
@@ -142,7 +148,7 @@ def test_reading_starts_at_any_row_whether_the_files_before_are_known_or_not(hub
     assert read("me/rows", 3, 2) == texts[3:5]
 
 
-def test_what_is_known_of_the_length_of_files_saves_asking_for_them(hub, read):
+def test_what_is_known_of_the_length_of_files_saves_asking_for_them(hub, read, home):
     texts = numbered(0, 30)
     files = shards(*(parquet(text=texts[first : first + 10]) for first in range(0, 30, 10)))
     hub.repo("me/known", files)
@@ -151,6 +157,17 @@ def test_what_is_known_of_the_length_of_files_saves_asking_for_them(hub, read):
     hub.reset()
     assert read("me/known", 25) == texts[25:]
     assert sorted(hub.sent) == sorted(files)[2:]
+    [kept] = (home / "assets" / "sae_kedro" / "me--known").rglob("*.json")
+    for damage in ("", "[10", '{"files": 2, "rows": [25]}'):
+        kept.write_text(damage)
+        assert read("me/known", 25) == texts[25:]
+
+
+def test_a_cache_that_cannot_be_written_to_costs_only_time(hub, read, home):
+    hub.repo("me/unkept", shards(parquet(text=numbered(0, 9)), parquet(text=numbered(9, 9))))
+    (home / "assets" / "sae_kedro").mkdir(parents=True, exist_ok=True)
+    (home / "assets" / "sae_kedro" / "me--unkept").write_text("not a folder")
+    assert read("me/unkept", 7) == numbered(7, 11)
 
 
 def test_paths_lists_and_joined_columns_are_read_from_any_row_on(hub, read):
@@ -369,3 +386,9 @@ def test_a_file_that_is_no_parquet_is_told_by_its_name(hub, read):
     hub.repo("me/broken", shards(b"no parquet " * 300))
     with pytest.raises(InputError, match=r"^me/broken/data/train-00000-of-00001\.parquet cannot be read as parquet: "):
         read("me/broken")
+
+
+def test_a_dataset_that_needs_code_of_its_own_is_told(hub, read):
+    hub.repo("me/script", {"script.py": b"import datasets"})
+    with pytest.raises(InputError, match=r"^dataset_path='me/script': Dataset scripts are no longer supported, "):
+        read("me/script")

@@ -55,8 +55,8 @@ class HubFile(io.RawIOBase):
         self._position = 0
         self._wanted: list[tuple[int, int]] = []
         self._piece = lru_cache(maxsize=32)(self._kept)  # columns are read side by side
-        self._tail = self._fetch(-_TAIL)
-        self.size = self._version.size if self._version else 0
+        self.size = _version_of(self._url, commit).size
+        self._tail = self._fetch(max(0, self.size - _TAIL), self.size) if self.size else b""
 
     def want(self, ranges: Iterable[tuple[int, int]]) -> None:
         """Say which ranges will be read, so that each request asks for as much of them as it may, and no more."""
@@ -74,6 +74,8 @@ class HubFile(io.RawIOBase):
 
     def drop(self, before: int) -> None:
         """Keep no longer what lies before a position, nor what lies in files with a lower number."""
+        if before >= self.size:
+            self._piece.cache_clear()
         if self._keep is None:
             return
         folder, number = self._keep
@@ -134,30 +136,31 @@ class HubFile(io.RawIOBase):
             write_whole(path, data)
         return data
 
-    def _fetch(self, start: int, end: int = 0) -> bytes:
-        """Fetch a range, or, given a negative `start`, that many bytes of the end."""
+    def _fetch(self, start: int, end: int) -> bytes:
+        """Fetch a range."""
         from huggingface_hub.utils import (  # type: ignore[attr-defined]
             build_hf_headers,
             hf_raise_for_status,
             http_backoff,
         )
 
-        wanted = f"bytes={start}" if start < 0 else f"bytes={start}-{end - 1}"
-        response = http_backoff("GET", self._url, headers={"Range": wanted, **build_hf_headers()}, timeout=30)
+        headers = {"Range": f"bytes={start}-{end - 1}", "Accept-Encoding": "identity", **build_hf_headers()}
+        response = http_backoff("GET", self._url, headers=headers, timeout=30)
         hf_raise_for_status(response)
         data: bytes = response.content
         total = response.headers.get("Content-Range", "").rpartition("/")[2]
         size = int(total or len(data))
         if not total:  # a host that knows no ranges
-            data = data[start:] if start < 0 else data[start:end]
+            data = data[start:end]
         answers = (response, *response.history)  # of the host with the bytes, and of the Hub, which knows the file
         said = {name.lower(): value for answer in answers for name, value in answer.headers.items()}
         tag = said.get("x-linked-etag") or response.headers.get("ETag") or ""
         version = Version(size, tag.removeprefix("W/").strip('"'), said.get("x-repo-commit", self._commit))
-        self._version = self._version or version
-        if version != self._version:
-            raise _changed(self.name, self._version, version, "is of the old version, and is kept")
-        if start >= 0 and len(data) != end - start:
+        before = self._version or version._replace(size=self.size)
+        if version != before:
+            raise _changed(self.name, before, version, "is of the old version, and is kept")
+        self._version = version
+        if len(data) != end - start:
             raise OSError(f"{self.name}: {end - start:,} bytes were asked for, and {len(data):,} came")
         return data
 
@@ -169,17 +172,20 @@ def unchanged(name: str, commit: str, path: str) -> Iterator[None]:
     Raises:
         InputError: It is another one.
     """
-    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+    from huggingface_hub import hf_hub_url
 
-    def version() -> Version:
-        url = hf_hub_url(name, path, repo_type="dataset", revision=commit)
-        found = patiently(lambda: get_hf_file_metadata(url))
-        return Version(found.size or 0, found.etag or "", found.commit_hash or commit)
-
-    before = version()
+    url = hf_hub_url(name, path, repo_type="dataset", revision=commit)
+    before = _version_of(url, commit)
     yield
-    if (after := version()) != before:
+    if (after := _version_of(url, commit)) != before:
         raise _changed(f"{name}/{path}", before, after, "may hold both; `kedro sae cache` lists and removes caches")
+
+
+def _version_of(url: str, commit: str) -> Version:
+    from huggingface_hub import get_hf_file_metadata
+
+    found = patiently(lambda: get_hf_file_metadata(url))
+    return Version(found.size or 0, found.etag or "", found.commit_hash or commit)
 
 
 def _changed(name: str, before: Version, after: Version, state: str) -> InputError:

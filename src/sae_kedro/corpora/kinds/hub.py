@@ -101,8 +101,10 @@ class HubDataset(Source):
                 yield from (row for record in chain([first], records) for row in read(record))
 
     def _files(self) -> list[str]:
-        """List the files of the split, in order."""
-        files: dict[str, list[str]] = self._builder.config.data_files or {}
+        """List the files of the split, in order; none where the builder does not know them."""
+        files: dict[str, list[str]] = self._builder.config.data_files
+        if not files:
+            return []
         names = list(files) if self.split == "all" else [name.strip() for name in self.split.split("+")]
         if missing := [name for name in names if name not in files]:
             raise InputError(
