@@ -58,11 +58,11 @@ class HubDataset(Source):
         with told(self.name):
             n_files, read = self._reading()
             known = self._lengths(n_files)
-            number = 0
-            while number < len(known) and known[number] <= start:
-                start -= known[number]
-                number += 1
-            for number in range(number, n_files):  # noqa: B020
+            first = 0
+            while first < len(known) and known[first] <= start:
+                start -= known[first]
+                first += 1
+            for number in range(first, n_files):
                 passed, rows = read(number, start)
                 for row in rows:
                     if passed >= start:
