@@ -8,6 +8,7 @@ import lazy_loader
 for _name, _value in {
     "DO_NOT_TRACK": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_UPDATE_DOWNLOAD_COUNTS": "0",
     "WANDB_ERROR_REPORTING": "false",
     "TOKENIZERS_PARALLELISM": "true",
 }.items():

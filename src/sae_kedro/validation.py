@@ -43,6 +43,12 @@ def allowed_values(field: FieldInfo) -> str:
     return text + (" or null" if type(None) in others else "")
 
 
+def takes(field: FieldInfo, kind: type) -> bool:
+    """Say whether values of a key may be of a kind; a choice among words is of the kind `str`."""
+    kinds = _kinds(field)
+    return kind in kinds or (kind is str and any(get_origin(each) is Literal for each in kinds))
+
+
 def _kinds(field: FieldInfo) -> tuple[Any, ...]:
     """List the types of a union, or the one type of a field."""
     is_union = get_origin(field.annotation) in (Union, UnionType)

@@ -19,6 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from sae_kedro.errors import InputError, nearest
+from sae_kedro.packaged import packaged_configuration
 from sae_kedro.training.interrupts import Interrupted
 
 logger = logging.getLogger(__name__)
@@ -58,6 +59,7 @@ def _one_sentence(command: Callable[..., Any]) -> Callable[..., Any]:
             _check_pipelines(chosen)
             for option in ("node_names", "from_nodes", "to_nodes"):
                 kwargs[option] = _full_names(kwargs[option], chosen)
+            kwargs["conf_source"] = kwargs["conf_source"] or packaged_configuration()
             return command(*args, **kwargs)
         except Interrupted as interrupted:
             logger.warning("%s", interrupted)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from sae_kedro.packaged import packaged_configuration
+
 data_root_option = click.option("--data-root", metavar="FOLDER", help="Default: the data_root of this project.")
 
 
@@ -16,6 +18,6 @@ def data_root(given: str | None) -> Path:
         return Path(os.path.expanduser(given))
     from kedro.framework.session import KedroSession
 
-    with KedroSession.create() as session:
+    with KedroSession.create(conf_source=packaged_configuration()) as session:
         context = session.load_context()
     return Path(context.project_path) / os.path.expanduser(str(context.config_loader["globals"]["data_root"]))
