@@ -16,6 +16,8 @@ class Meaning(NamedTuple):
     better: Literal["lower", "higher"] | None = None
     unit: Literal["", "%", "s"] = ""
     """`%` shows a share times 100."""
+    headline: bool = False
+    """Whether it stands on the scorecard that a report starts with."""
     beside: tuple[str, ...] = ()
     """Metrics that it is shown beside, as marks to beat."""
 
@@ -25,15 +27,13 @@ class Meaning(NamedTuple):
         return f"{self.sentence} {self.better.capitalize()} is better." if self.better else self.sentence
 
 
-HEADLINE = ("fvu", "l0", "dead_fraction", "similarity_kept", "neighbours_kept")
-"""What a report starts with; tasks follow."""
-
 EVALUATION = {
     "Reconstruction": {
         "fvu": Meaning(
             "Variance lost (FVU)",
             "Share of the embeddings' variance that their reconstructions miss: 0 is perfect, 1 is no better than the "
             "mean.",
+            headline=True,
             better="lower",
             beside=("fvu_pca", "fvu_random_dictionary"),
         ),
@@ -51,7 +51,7 @@ EVALUATION = {
         ),
     },
     "Sparsity": {
-        "l0": Meaning("Active latents (L0)", "Latents that the SAE uses for a text, on average."),
+        "l0": Meaning("Active latents (L0)", "Latents that the SAE uses for a text, on average.", headline=True),
         "l0_std": Meaning("Spread of L0", "Standard deviation of L0 over texts; 0 where every text has the same."),
         **{
             f"l0_p{q:02d}": Meaning(f"L0, {q} % of texts", f"{q} % of texts use at most this many latents.")
@@ -60,6 +60,7 @@ EVALUATION = {
         "dead_fraction": Meaning(
             "Dead latents",
             "Share of latents that no text uses, neither in the last epoch of training nor here.",
+            headline=True,
             better="lower",
             unit="%",
         ),
@@ -72,11 +73,13 @@ EVALUATION = {
         "similarity_kept": Meaning(
             "Similarity kept",
             "Whether pairs of texts keep their order, from least to most alike: rank correlation of their cosines.",
+            headline=True,
             better="higher",
         ),
         "neighbours_kept": Meaning(
             "Neighbours kept",
             "Share of a text's 10 nearest neighbours that stay so, among at most 2,000 texts; fewer make it easier.",
+            headline=True,
             better="higher",
             unit="%",
         ),

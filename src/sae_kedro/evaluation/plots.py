@@ -16,12 +16,13 @@ if TYPE_CHECKING:
 
 def training_curves(history: list[dict[str, Any]]) -> go.Figure:
     """Plot loss, FVU, L0 and dead latents against the training step."""
-    panels = {"loss": "Loss", "fvu": "FVU of training batches", "l0": "L0", "dead": "Dead latents"}
+    panels = {"loss": "Loss", "fvu": "FVU in training", "l0": "L0", "dead": "Dead latents"}
     figure = make_subplots(rows=2, cols=2, subplot_titles=list(panels.values()), vertical_spacing=0.16)
     steps = [row["step"] for row in history]
     for index, key in enumerate(panels):
         line = go.Scatter(x=steps, y=[row[key] for row in history], mode="lines+markers", marker={"size": 3})
         figure.add_trace(line, row=index // 2 + 1, col=index % 2 + 1)
+    figure.update_annotations(font_size=13)
     figure.update_xaxes(title_text="step", row=2)
     figure.update_yaxes(rangemode="tozero")
     return styled(figure, "Training").update_layout(height=420)

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from sae_kedro._version import __version__
-from sae_kedro.evaluation.meanings import HEADLINE, SPLITS, Meaning, meanings
+from sae_kedro.evaluation.meanings import SPLITS, Meaning, meanings
 from sae_kedro.evaluation.representations import SPACES
 
 if TYPE_CHECKING:
@@ -39,11 +39,12 @@ class Value(NamedTuple):
 
     def text(self, digits: int = 4) -> str:
         """The number with its unit."""
-        return _with_unit(self.number, self.unit, digits)
+        shown = _shown(self.number, self.unit, digits)
+        return f"{shown} {self.unit}" if self.unit and self.number is not None else shown
 
     def bounds(self, digits: int = 4) -> list[str]:
-        """Both ends of its 95 % interval; none if there is no interval."""
-        return [_with_unit(bound, self.unit, digits) for bound in self.interval or ()]
+        """Both ends of its 95 % interval, without the unit; none if there is no interval."""
+        return [_shown(bound, self.unit, digits) for bound in self.interval or ()]
 
     def brackets(self) -> str:
         """The number, its interval behind it."""
@@ -100,7 +101,7 @@ def report_markdown(metrics: dict[str, Any]) -> str:
 def report_html(metrics: dict[str, Any], figures: Sequence[go.Figure]) -> str:
     """Put a scorecard, all figures and a table of all metrics on one page that opens without a network.
 
-    The page says how high each figure is before it is drawn, so nothing moves; colours follow the reader's light or dark.
+    It says how high each figure is before it is drawn, so nothing moves; colours follow the reader's light or dark.
 
     Args:
         metrics: Those of `metrics.json`.
@@ -108,12 +109,13 @@ def report_html(metrics: dict[str, Any], figures: Sequence[go.Figure]) -> str:
     """
     groups = table(metrics)
     rows = {row.name: row for group in groups.values() for row in group}
-    tasks = [row for row in groups.get("Tasks", ()) if row.meaning and row.meaning.better]
-    scores = {"": [rows[name] for name in HEADLINE if name in rows], "What they are still good for": tasks}
+    first = [row for row in rows.values() if row.meaning and row.meaning.headline]
+    tasks = [row for row in first if row in groups.get("Tasks", ())]
+    scores = {"": [row for row in first if row not in tasks], "On tasks": tasks}
     page = Environment(loader=PackageLoader(__package__, "."), autoescape=True, trim_blocks=True, lstrip_blocks=True)
     return page.get_template("report.html.jinja").render(
         metrics=metrics,
-        shown={row.name: row.values[0].text() for row in groups.get("The run", ())},
+        shown={row.name: row.values[0].text(3) for row in groups.get("The run", ())},
         split=SPLITS.get(str(metrics.get("split")), "texts"),
         scorecard={title: [(row, *_bars(row, rows)) for row in chosen] for title, chosen in scores.items() if chosen},
         groups=groups,
@@ -148,11 +150,12 @@ def _drawn(figures: Sequence[go.Figure]) -> Iterator[tuple[str, int, Markup]]:
             yield title, height, Markup(go.Figure(figure).update_layout(_PAGE, height=height, margin=margin).to_json())
 
 
-def _with_unit(value: object, unit: str, digits: int) -> str:
+def _shown(value: object, unit: str, digits: int) -> str:
     if not isinstance(value, float):
         return "–" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
+    whole = value == 0 or (unit == "" and value.is_integer())
     value *= 100 if unit == "%" else 1
-    return (f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.{digits}g}") + (f" {unit}" if unit else "")
+    return f"{value:,.0f}" if whole or abs(value) >= 1000 else f"{value:#.{digits}g}".rstrip(".")
 
 
 def _explained(row: Row) -> str:

@@ -24,5 +24,6 @@ def figure(evaluation: Evaluation) -> go.Figure:
     ticks = list(range(lowest, 1))
     labels = ["silent", *(f"{10**tick:.6g}" for tick in ticks)]
     plot.update_xaxes(title_text="share of texts", tickvals=[lowest - 0.5, *ticks], ticktext=labels)
+    plot.update_xaxes(range=[lowest - 0.7, 0.2])
     plot.update_yaxes(title_text="latents")
     return styled(plot, "How often each latent fires")

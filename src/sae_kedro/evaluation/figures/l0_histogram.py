@@ -15,7 +15,8 @@ def figure(evaluation: Evaluation) -> go.Figure:
     low, high = int(used[0]), int(used[-1])
     title = "Active latents per text"
     if low == high:
-        return styled(go.Figure(go.Indicator(value=low, title="the same for every text")), title)
+        number = {"value": low, "number_font_size": 48, "title": {"text": "the same for every text", "font_size": 13}}
+        return styled(go.Figure(go.Indicator(number)), title).update_layout(height=160)
     plot = go.Figure(go.Bar(x=list(range(low, high + 1)), y=counts[low : high + 1].tolist()))
     mean = evaluation.metrics["l0"]
     plot.add_vline(x=mean, line_dash="dot", line_color=INK, annotation_text=f"mean {mean:.2f}", annotation_yshift=14)

@@ -22,17 +22,17 @@ MEANINGS = {
     "probe": Meaning(
         "Labels predicted",
         "Accuracy of a linear probe for the labels, fitted on training texts and scored on held-out ones.",
+        headline=True,
         better="higher",
         unit="%",
         beside=("probe_majority",),
     ),
     **{
         f"probe_k{k}": Meaning(
-            f"Labels from {k}",
-            f"The same for a probe that sees {k} latent{'s' * (k > 1)} or dimension{'s' * (k > 1)} per class.",
+            f"Labels predicted, k {k}",
+            f"The same for a probe that sees only {k} of the latents, or of the embedding's elements, per class.",
             better="higher",
             unit="%",
-            beside=("probe_majority",),
         )
         for k in (1, 5, 20)
     },

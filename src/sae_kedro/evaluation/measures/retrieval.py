@@ -20,6 +20,7 @@ MEANINGS = {
     "ndcg_at_10": Meaning(
         "Retrieval (nDCG at 10)",
         "Whether the ten documents nearest to a query answer it, best first: 1 is the best order there is.",
+        headline=True,
         better="higher",
     ),
     "retrieval_n_queries": Meaning("Queries", "Queries that were asked."),

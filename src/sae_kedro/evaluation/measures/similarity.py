@@ -22,6 +22,7 @@ MEANINGS = {
     "sts": Meaning(
         "Agreement with people",
         "Rank correlation of the cosines of pairs of sentences with the scores that people gave them.",
+        headline=True,
         better="higher",
     ),
     "sts_n_pairs": Meaning("Scored pairs", "Pairs of sentences that people scored."),

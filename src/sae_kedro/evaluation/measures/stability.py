@@ -23,6 +23,7 @@ MEANINGS = {
     "feature_stability": Meaning(
         "Features found again",
         "Share of features that the SAE of another seed found, too: it has a direction with a cosine of at least 0.7.",
+        headline=True,
         better="higher",
         unit="%",
     )
