@@ -80,7 +80,7 @@ def _pipeline(project: Path) -> None:
 def _figure(saved: Path, page: Path) -> None:
     import plotly.io
 
-    plotly.io.read_json(saved).update_layout(width=880, height=450).write_html(page)
+    plotly.io.read_json(saved).update_layout(width=880, height=450).write_html(page, config={"displayModeBar": False})
 
 
 if __name__ == "__main__":

@@ -78,17 +78,20 @@ def test_page_begins_with_what_it_is_and_the_scorecard():
     assert page.startswith("topk topk: 3,072 latents, k 32 A sparse autoencoder for embeddings.")
     assert f"Measured on 4,000 {SPLITS['another corpus']} of &lt;b&gt;.jsonl" in page
     scorecard = page[: page.index("All metrics")]
-    assert "This SAE" not in scorecard and "this SAE 0.250 0.240 – 0.260 Random dictionary 1.25" in scorecard
+    assert "This SAE" not in scorecard and "this SAE 0.250 0.240 to 0.260 Random dictionary 1.25" in scorecard
     assert "PCA" not in scorecard  # it was not measured
-    assert "Active latents (L0) 32 the same for every text" in scorecard and "Dead latents 0.0326 %" in scorecard
+    assert "Active latents (L0) 32 always the same" in scorecard and "Dead latents 0.0326 %" in scorecard
     assert "On tasks Labels predicted" in scorecard
-    assert "embeddings 90.0 % codes 80.0 % 75.0 – 85.1 Always the same 50.0 %" in scorecard
+    assert "embeddings 90.0 % codes 80.0 % 75.0 to 85.1 Most frequent label 50.0 %" in scorecard
 
 
-def test_bars_are_as_long_as_their_numbers():
+def test_bars_and_their_intervals_are_as_long_as_their_numbers():
     widths = re.findall(r'<i(?: class="own")? style="width:([\d.]+)%"', report_html(METRICS, []))
     # FVU goes to 1.25 here, probes and their majority to 1; a card with one number has no bar
     assert [float(width) for width in widths] == pytest.approx([20, 100, 90, 80, 50])
+    below = {"sae_type": "topk", "sts_original": 0.5, "sts_codes": -0.1, "sts_codes_ci95": [-0.3, 0.25]}
+    codes = report_html(below, []).split("<span>codes</span>")[1]
+    assert '<i class="own" style="width:0%"></i>\n<s style="left:0%;width:25.0%"></s>' in codes
 
 
 def test_a_page_is_the_same_every_time_and_has_a_place_for_each_figure():

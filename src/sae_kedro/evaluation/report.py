@@ -62,6 +62,18 @@ class Row:
     """Whether the values are those of representations."""
 
 
+class Bar(NamedTuple):
+    """A value on the scorecard, drawn; lengths are in percent of a full bar."""
+
+    label: str
+    value: Value
+    own: bool
+    """Whether the SAE had a part in it."""
+    width: float
+    spread: tuple[float, float] | None
+    """Where its interval starts, and how long it is."""
+
+
 def table(metrics: dict[str, Any]) -> dict[str, list[Row]]:
     """Sort the metrics of `metrics.json` into groups and put together what belongs together; nothing is left out."""
     found: dict[str, list[tuple[str, str]]] = {}
@@ -117,7 +129,7 @@ def report_html(metrics: dict[str, Any], figures: Sequence[go.Figure]) -> str:
         metrics=metrics,
         shown={row.name: row.values[0].text(3) for row in groups.get("The run", ())},
         split=SPLITS.get(str(metrics.get("split")), "texts"),
-        scorecard={title: [(row, *_bars(row, rows)) for row in chosen] for title, chosen in scores.items() if chosen},
+        scorecard={title: [(row, _bars(row, rows)) for row in chosen] for title, chosen in scores.items() if chosen},
         groups=groups,
         figures=list(_drawn(figures)),
         plotly=Markup(get_plotlyjs()),
@@ -131,14 +143,20 @@ def _row(name: str, meaning: Meaning | None, keys: list[tuple[str, str]], metric
     return Row(name, meaning, tuple(values), any(space for _, space in keys))
 
 
-def _bars(row: Row, rows: dict[str, Row]) -> tuple[list[Value], float]:
-    """Return what is compared on a card and what a full bar stands for; nothing if there is but one number."""
+def _bars(row: Row, rows: dict[str, Row]) -> list[Bar]:
+    """Return what is compared on a card, on a scale from 0 to 1 or more; nothing if there is but one number."""
     assert row.meaning is not None
+    own = [(value.label or "this SAE", value, value.label != _SPACES["original"]) for value in row.values]
     marks = [rows[name] for name in row.meaning.beside if name in rows]
-    values = [value._replace(label=value.label or "this SAE") for value in row.values]
-    values += [mark.values[0]._replace(label=mark.meaning.title) for mark in marks if mark.meaning]
-    values = [value for value in values if value.number is not None]
-    return (values if len(values) > 1 else []), max([1.0, *(value.number for value in values)])
+    shown = own + [(mark.meaning.title, mark.values[0], False) for mark in marks if mark.meaning]
+    shown = [(label, value, mine) for label, value, mine in shown if value.number is not None]
+    full = max([1.0, *(value.number for _, value, _ in shown)])
+    return [_bar(label, value, mine, full) for label, value, mine in shown] if len(shown) > 1 else []
+
+
+def _bar(label: str, value: Value, own: bool, full: float) -> Bar:
+    width, *ends = (round(100 * min(max(x / full, 0), 1), 2) for x in (value.number, *(value.interval or ())))
+    return Bar(label, value, own, width, (ends[0], round(ends[1] - ends[0], 2)) if ends else None)
 
 
 def _drawn(figures: Sequence[go.Figure]) -> Iterator[tuple[str, int, Markup]]:

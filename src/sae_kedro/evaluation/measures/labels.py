@@ -36,7 +36,7 @@ MEANINGS = {
         )
         for k in (1, 5, 20)
     },
-    "probe_majority": Meaning("Always the same", "Accuracy of always naming the most frequent label.", unit="%"),
+    "probe_majority": Meaning("Most frequent label", "Accuracy of always naming the most frequent label.", unit="%"),
     "probe_n_train": Meaning("Texts for probes", "Labelled texts that probes learn from."),
     "probe_n_test": Meaning("Texts to score on", "Labelled texts that probes are scored on."),
     "probe_n_classes": Meaning("Labels", "Different labels that probes tell apart."),
