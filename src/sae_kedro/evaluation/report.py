@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import plotly.graph_objects as go
 from jinja2 import Environment, PackageLoader
@@ -14,9 +14,6 @@ from plotly.offline import get_plotlyjs
 from sae_kedro._version import __version__
 from sae_kedro.evaluation.meanings import SPLITS, Meaning, meanings
 from sae_kedro.evaluation.representations import SPACES
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 OTHERS = "Others"
 """Group of metrics without a meaning."""
