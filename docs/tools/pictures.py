@@ -44,14 +44,15 @@ def main() -> None:
         shots = {
             "pipeline": ("project/build/?pid=train", "900,860"),
             "dag": ("project/build/?pid=train&expandAllPipelines=true", "1300,1700"),
-            "report": ("report.html", "1120,760"),
+            "report-1200": ("report.html", "1200,1000"),
+            "report-400": ("report.html", "400,1150", "--blink-settings=preferredColorScheme=0"),  # dark
             "pareto": ("pareto.html", "900,470"),
         }
-        for picture, (page, size) in shots.items():
+        for picture, (page, size, *look) in shots.items():
             address = f"http://127.0.0.1:{server.server_port}/{page}"
             options = (f"--user-data-dir={folder / 'browser'}", f"--window-size={size}", "--virtual-time-budget=25000")
             subprocess.run(
-                [browser, *QUIET, *options, f"--screenshot={IMAGES / picture}.png", address],
+                [browser, *QUIET, *options, *look, f"--screenshot={IMAGES / picture}.png", address],
                 check=True,
                 capture_output=True,
             )
@@ -79,7 +80,7 @@ def _pipeline(project: Path) -> None:
 def _figure(saved: Path, page: Path) -> None:
     import plotly.io
 
-    plotly.io.read_json(saved).update_layout(width=880, height=450).write_html(page)
+    plotly.io.read_json(saved).update_layout(width=880, height=450).write_html(page, config={"displayModeBar": False})
 
 
 if __name__ == "__main__":

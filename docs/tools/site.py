@@ -1,4 +1,4 @@
-"""What the documentation takes from the code: tables of keys, commands, variants; the drawing of the house; formulas.
+"""What the documentation takes from the code: tables of keys, metrics, commands, variants; the house; formulas.
 
 A line `{{ name }}` in a page is replaced by what the function of that name returns, `{{ file path }}` by a file of the
 project. Formulas in TeX become MathML, which browsers show by themselves.
@@ -76,6 +76,19 @@ def _key_rows(fields: Any) -> Iterator[str]:
     for key, field in fields.items():
         cells = f"`{key}`", f"`{json.dumps(field.default)}`", allowed_values(field), field.description
         yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def metrics() -> str:
+    """Return a table for each group of metrics: its key, what it is called, what it means."""
+    from sae_kedro.evaluation.meanings import meanings
+
+    parts = []
+    for group, table in meanings().items():
+        parts += [f"## {group}", "", "| key | name | meaning |", "|---|---|---|"]
+        for key, meaning in table.items():
+            parts.append(f"| `{key}` | {meaning.title} | {meaning.explained} |")
+        parts.append("")
+    return "\n".join(parts)
 
 
 def commands() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,21 @@ def test_training_alone_writes_an_sae_and_no_report(given):
     root = given["data_root"]
     assert (root / "06_models" / "alone" / "cfg.json").is_file()
     assert not (root / "08_reporting" / "alone" / "metrics.json").exists()
+
+
+def test_the_report_has_training_curves_where_they_are(given):
+    folder = given["data_root"] / "08_reporting" / "topk"
+
+    def figures(*part):
+        result = run_command("--env=test", *part, **given)
+        assert result.exit_code == 0, result.output
+        return re.findall("<figcaption>(.*)</figcaption>", (folder / "report.html").read_text())
+
+    rest = ["How often each latent fires", "Reconstruction against k", "Active latents per text"]
+    assert figures("--from-nodes=evaluate_sae") == ["Training", *rest]
+    assert figures("--pipelines=evaluate") == rest
+    (folder / "training_curves.json").unlink()
+    assert figures("--tags=evaluate") == rest
 
 
 def test_what_cannot_be_made_again_is_named(given):

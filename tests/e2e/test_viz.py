@@ -47,7 +47,7 @@ def test_first_view_folds_the_steps_before_and_after_training(api):
         name: {names[child["id"]] for child in box["children"]} - {"parameters"}
         for name, box in graph["modular_pipelines"].items()
     }
-    results = {"report", "report_markdown", "latents", "figure_training_curves"}
+    results = {"report", "report_markdown", "latents"}
     between = {"cfg", "activations_store", "sae", "tracker", "evaluation"}
     assert inside["__root__"] == {"encode", "train_sae", "evaluate_sae", "report"} | between | results
     assert inside["encode"] == {*FLOW[:4], "load_model", "texts", "model", "embeddings"}

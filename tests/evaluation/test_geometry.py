@@ -7,7 +7,14 @@ import pytest
 import torch
 from scipy import sparse
 
-from sae_kedro.evaluation.geometry import geometry, nearest_neighbours, neighbours_kept, sample_pairs, similarity_kept
+from sae_kedro.evaluation.geometry import (
+    geometry,
+    nearest_neighbours,
+    neighbours_kept,
+    sample_pairs,
+    similarity_interval,
+    similarity_kept,
+)
 from sae_kedro.evaluation.representations import Representations, cosines
 from sae_kedro.evaluation.sample import RowSample
 from sae_kedro.sae.codes import Codes, Support
@@ -52,6 +59,20 @@ def test_sparse_codes_give_what_dense_ones_give():
     np.fill_diagonal(similarity, -np.inf)
     for row, found in enumerate(nearest_neighbours(codes, 5)):
         assert np.sort(similarity[row, found]) == pytest.approx(np.sort(similarity[row])[-5:], abs=1e-6)
+
+
+def test_the_interval_of_similarity_kept_is_that_of_plain_resampling():
+    x, noise = np.random.default_rng(1).normal(size=(2, 30, 5)).astype(np.float32)
+    codes = np.maximum(x + 0.3 * noise, 0)  # some pairs share no latent: ties
+    pairs, drawn = sample_pairs(30, 200), np.random.default_rng(7)
+    plain = []
+    for _ in range(1000):
+        counts = np.bincount(drawn.integers(30, size=30), minlength=30)
+        plain.append(similarity_kept(x, codes, np.repeat(pairs, counts[pairs].prod(axis=1), axis=0)))
+    expected = np.percentile(plain, [2.5, 97.5]).tolist()
+    assert similarity_interval(x, codes, pairs, seed=7) == pytest.approx(expected)
+    assert expected[0] < similarity_kept(x, codes, pairs) < expected[1]
+    assert all(map(math.isnan, similarity_interval(BEFORE[:2], AFTER[:2], np.array([[0, 1]]))))
 
 
 def plain_cosines(x, pairs):

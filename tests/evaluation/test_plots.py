@@ -7,7 +7,6 @@ import torch
 from sae_kedro.evaluation import plots
 from sae_kedro.evaluation.figures import figures
 from sae_kedro.evaluation.metrics import Evaluation
-from sae_kedro.evaluation.report import report_html
 
 
 @pytest.fixture
@@ -23,9 +22,23 @@ def test_l0_histogram_counts_texts_in_the_range_used(evaluation):
     assert list(bars.x) == [2, 3, 4] and list(bars.y) == [30, 0, 10]
 
 
+def test_l0_that_all_texts_share_is_one_number(evaluation):
+    evaluation.l0_counts[2] = 0
+    (number,) = figures()["l0_histogram"](evaluation).data
+    assert (number.type, number.value) == ("indicator", 4)
+
+
 def test_density_histogram_gives_silent_latents_a_bar_of_their_own(evaluation):
-    # silent at -6.5, below the lowest at -6
-    assert list(figures()["density_histogram"](evaluation).data[0].x) == pytest.approx([-6.5, -0.30103, -2.0, -6.0])
+    # densities 0, 1e-9, 0.01 and 0.5 in bars of a tenth of a decade: [-9, -8.9], [-2, -1.9], [-0.4, -0.3]
+    bars = figures()["density_histogram"](evaluation).data[0]
+    assert list(bars.x) == pytest.approx([-9.5, -8.95, -1.95, -0.35]) and list(bars.y) == [1, 1, 1, 1]
+
+
+@pytest.mark.parametrize(("density", "x", "y"), [(0.0, [-0.5], [4]), (1.0, [-0.5, 0.05], [0, 4])])
+def test_density_histogram_of_latents_that_are_all_alike(evaluation, density, x, y):
+    evaluation.density.fill_(density)
+    bars = figures()["density_histogram"](evaluation).data[0]
+    assert list(bars.x) == pytest.approx(x) and list(bars.y) == y
 
 
 def test_fvu_by_k_plots_the_curve(evaluation):
@@ -48,10 +61,3 @@ def test_pareto_has_one_line_per_variant_and_larger_markers_for_dead_latents():
     assert list(first.x) == [4.0, 8.0] and list(first.y) == [0.4, 0.2] and list(second.y) == [0.3, 0.1]
     assert first.marker.size[1] > first.marker.size[0] == second.marker.size[0]
     assert first.text[1] == "k 8, 50.0% dead" and first.marker.color != second.marker.color
-
-
-def test_report_opens_without_a_network_and_shows_the_numbers(evaluation):
-    assert "<td>a &lt; b</td>" in report_html(evaluation.metrics | {"name": "a < b"}, [])
-    page = report_html(evaluation.metrics, [figure(evaluation) for figure in figures().values()])
-    assert "<td>0.25</td>" in page and "<td>4,000</td>" in page
-    assert page.count("Plotly.newPlot") >= 3 and 'src="http' not in page

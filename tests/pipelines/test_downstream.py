@@ -14,6 +14,7 @@ from scipy import stats
 from running import files_in, run_command, run_session
 from sae_kedro import load_sae
 from sae_kedro.evaluation.measures.stability import feature_stability
+from sae_kedro.evaluation.report import table
 
 SPACES = ("original", "reconstruction", "codes")
 
@@ -51,10 +52,10 @@ def metrics(root):
 
 
 def test_geometry_baselines_and_intervals_are_always_there(metrics):
-    for space in ("reconstruction", "codes"):
-        assert 0 < metrics[f"similarity_kept_{space}"] < 1
-        low, high = metrics[f"neighbours_kept_{space}_ci95"]
-        assert 0 < low < metrics[f"neighbours_kept_{space}"] < high < 1
+    for name in ("similarity_kept", "neighbours_kept"):
+        for space in ("reconstruction", "codes"):
+            low, high = metrics[f"{name}_{space}_ci95"]
+            assert 0 < low < metrics[f"{name}_{space}"] < high < 1
     assert 0 < metrics["fvu_pca"] < 1 and metrics["fvu_random_dictionary"] > metrics["fvu"]
     for name in ("fvu", "l0", "cosine", "fvu_pca", "fvu_random_dictionary"):
         low, high = metrics[f"{name}_ci95"]
@@ -88,8 +89,14 @@ def test_similarity_and_retrieval_are_those_of_the_embeddings(metrics, files, mi
 def test_reports_show_them(root, metrics):
     folder = root / "08_reporting" / "topk"
     page = (folder / "report.md").read_text()
-    assert f"| {metrics['sts_original']:.4g} [" in page and "| ndcg_at_10 |" in page and "| probe_k5 |" in page
-    assert "<th>neighbours_kept_codes</th>" in (folder / "report.html").read_text()
+    assert f"| {metrics['sts_original']:#.4g} [" in page and "| ndcg_at_10 |" in page and "| probe_k5 |" in page
+    report = (folder / "report.html").read_text()
+    for title in ("Neighbours kept", "Labels predicted", "Agreement with people", "Retrieval (nDCG at 10)"):
+        assert f"<h3>{title}</h3>" in report
+
+
+def test_every_metric_has_a_meaning(metrics):
+    assert "Others" not in table(metrics | {"feature_stability": 0.5})
 
 
 def test_texts_of_sets_are_encoded_once(root, files):

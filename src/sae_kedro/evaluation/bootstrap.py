@@ -54,6 +54,14 @@ def statistic_interval(
     return _interval(np.array([statistic(a[drawn], b[drawn]) for drawn in _draws(len(a), n_resamples, seed)]))
 
 
+def weighted_interval(
+    statistic: Callable[[Floats], float], n: int, n_resamples: int = RESAMPLES, seed: int = 0
+) -> list[float]:
+    """Find the interval of any statistic of `n` texts, computed once per resample from how often each was drawn."""
+    draws = (np.bincount(drawn, minlength=n).astype(np.float64) for drawn in _draws(n, n_resamples, seed))
+    return _interval(np.array([statistic(counts) for counts in draws]))
+
+
 def _draws(n: int, n_resamples: int, seed: int) -> Iterator[NDArray[np.int64]]:
     rng = np.random.default_rng(seed)
     return (rng.integers(n, size=n) for _ in range(n_resamples))

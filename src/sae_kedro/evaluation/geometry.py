@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from sae_kedro.evaluation.bootstrap import mean_intervals
+from sae_kedro.evaluation.bootstrap import Floats, mean_intervals, weighted_interval
 from sae_kedro.evaluation.representations import Matrix, Representations, cosines, dot_products, unit_rows
 
 N_PAIRS = 20_000
@@ -28,8 +28,8 @@ def geometry(texts: Representations, seed: int = 0) -> dict[str, Any]:
         seed: Seed of the pairs and of the bootstrap.
 
     Returns:
-        For both, `similarity_kept_*`, from three texts on; and `neighbours_kept_*` with its interval, where a text has
-        more others than neighbours.
+        For both, `similarity_kept_*`, from three texts on; and `neighbours_kept_*`, where a text has more others than
+        neighbours. Each with its interval.
     """
     distinct = np.sort(np.unique(texts.original, axis=0, return_index=True)[1])
     if len(distinct) < 3:
@@ -38,7 +38,9 @@ def geometry(texts: Representations, seed: int = 0) -> dict[str, Any]:
     metrics: dict[str, Any] = {}
     for name in ("reconstruction", "codes"):
         other = getattr(texts, name)
-        metrics[f"similarity_kept_{name}"] = similarity_kept(texts.original, other, pairs)
+        key = f"similarity_kept_{name}"
+        metrics |= {key: similarity_kept(texts.original, other, pairs)}
+        metrics[f"{key}_ci95"] = similarity_interval(texts.original, other, pairs, seed)
         if len(distinct) > N_NEIGHBOURS + 1:
             kept, key = neighbours_kept(texts.original, other), f"neighbours_kept_{name}"
             metrics |= {key: float(kept.mean()), f"{key}_ci95": mean_intervals({key: kept}, seed=seed)[key]}
@@ -58,6 +60,38 @@ def similarity_kept(x: Matrix, other: Matrix, pairs: NDArray[np.int64]) -> float
     """
     a, b = _pair_cosines(x, pairs), _pair_cosines(other, pairs)
     return spearman(a, b)
+
+
+def similarity_interval(x: Matrix, other: Matrix, pairs: NDArray[np.int64], seed: int = 0) -> list[float]:
+    """Find the 95 % interval of `similarity_kept` over texts: a pair counts as often as both its texts were drawn.
+
+    Args:
+        x: `(n, width)`.
+        other: `(n, other width)`, the same texts.
+        pairs: `(n_pairs, 2)`, as `sample_pairs` draws them.
+        seed: Seed of the draws.
+
+    Returns:
+        Not numbers if a resample leaves no two texts that differ.
+    """
+    a, b = (np.unique(_pair_cosines(space, pairs), return_inverse=True)[1] for space in (x, other))
+    first, second = pairs.T
+
+    def correlation(counts: Floats) -> float:
+        return _weighted_spearman(a, b, counts[first] * counts[second])
+
+    return weighted_interval(correlation, x.shape[0], seed=seed)
+
+
+def _weighted_spearman(a: NDArray[np.int64], b: NDArray[np.int64], weights: Floats) -> float:
+    """Correlate by rank values that count as often as weights say; `a` and `b` number them from the smallest on."""
+    total, ranks = weights.sum(), []
+    for classes in (a, b):
+        sizes = np.bincount(classes, weights)
+        ranks.append((np.cumsum(sizes) - sizes / 2)[classes] - total / 2)  # whose weighted mean is 0
+    p, q = ranks
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return float((weights * p * q).sum() / np.sqrt((weights * p * p).sum() * (weights * q * q).sum()))
 
 
 def spearman(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:

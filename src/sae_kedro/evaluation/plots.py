@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from plotly.colors import qualitative
 from plotly.subplots import make_subplots
 
-from sae_kedro.evaluation.style import ACCENT, styled
+from sae_kedro.evaluation.style import styled
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,15 +25,16 @@ KINDS = [
 
 def training_curves(history: list[dict[str, Any]]) -> go.Figure:
     """Plot loss, FVU, L0 and dead latents against the training step."""
-    panels = {"loss": "Loss", "fvu": "FVU of training batches", "l0": "L0", "dead": "Dead latents"}
+    panels = {"loss": "Loss", "fvu": "FVU in training", "l0": "L0", "dead": "Dead latents"}
     figure = make_subplots(rows=2, cols=2, subplot_titles=list(panels.values()), vertical_spacing=0.16)
     steps = [row["step"] for row in history]
     for index, key in enumerate(panels):
-        line = go.Scatter(x=steps, y=[row[key] for row in history], mode="lines", line={"color": ACCENT})
+        line = go.Scatter(x=steps, y=[row[key] for row in history], mode="lines+markers", marker={"size": 3})
         figure.add_trace(line, row=index // 2 + 1, col=index % 2 + 1)
+    figure.update_annotations(font_size=13)
     figure.update_xaxes(title_text="step", row=2)
     figure.update_yaxes(rangemode="tozero")
-    return styled(figure, "Training")
+    return styled(figure, "Training").update_layout(height=420)
 
 
 def pareto(comparison: pd.DataFrame) -> go.Figure:

@@ -5,16 +5,21 @@ from __future__ import annotations
 import plotly.graph_objects as go
 
 INK, ACCENT = "#334155", "#2563eb"
+_AXIS = {"gridcolor": "#e2e8f0", "zerolinecolor": "#cbd5e1", "automargin": True, "title": {"standoff": 8}}
+_LOOK = go.layout.Template(
+    layout={
+        "colorway": [ACCENT],
+        "font": {"color": INK, "family": "system-ui,sans-serif"},
+        "paper_bgcolor": "white",
+        "plot_bgcolor": "white",
+        "xaxis": _AXIS,
+        "yaxis": _AXIS,
+    }
+)
 
 
 def styled(figure: go.Figure, title: str) -> go.Figure:
     """Give a figure its title and the look that all have."""
-    figure.update_traces(marker_color=ACCENT)
     return figure.update_layout(
-        title=title,
-        template="plotly_white",
-        showlegend=False,
-        bargap=0.05,
-        font={"color": INK},
-        margin={"t": 70, "r": 24},
+        title=title, template=_LOOK, showlegend=False, bargap=0.05, margin={"t": 70, "r": 24, "l": 24, "b": 24}
     )

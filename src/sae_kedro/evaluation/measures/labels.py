@@ -11,12 +11,36 @@ from sae_kedro.activations.labels import LabelledRows, labelled_rows
 from sae_kedro.activations.store import ActivationsStoreSBERT
 from sae_kedro.corpora.opening import open_labels
 from sae_kedro.evaluation.bootstrap import means_with_intervals
+from sae_kedro.evaluation.meanings import Meaning
 from sae_kedro.evaluation.representations import SPACES, represent
 from sae_kedro.sae.base import SAE
 
 logger = logging.getLogger(__name__)
 
 KEY = "label_column"
+MEANINGS = {
+    "probe": Meaning(
+        "Labels predicted",
+        "Accuracy of a linear probe for the labels, fitted on training texts and scored on held-out ones.",
+        headline=True,
+        better="higher",
+        unit="%",
+        beside=("probe_majority",),
+    ),
+    **{
+        f"probe_k{k}": Meaning(
+            f"Labels predicted, k {k}",
+            f"The same for a probe that sees only {k} of the latents, or of the embedding's elements, per class.",
+            better="higher",
+            unit="%",
+        )
+        for k in (1, 5, 20)
+    },
+    "probe_majority": Meaning("Most frequent label", "Accuracy of always naming the most frequent label.", unit="%"),
+    "probe_n_train": Meaning("Texts for probes", "Labelled texts that probes learn from."),
+    "probe_n_test": Meaning("Texts to score on", "Labelled texts that probes are scored on."),
+    "probe_n_classes": Meaning("Labels", "Different labels that probes tell apart."),
+}
 LEAST_PER_CLASS = 3
 """Mean number of texts a class needs for probes to be worth fitting."""
 

@@ -9,12 +9,23 @@ from torch import Tensor
 from sae_kedro.activations.listed import embed_texts
 from sae_kedro.activations.store import ActivationsStoreSBERT
 from sae_kedro.evaluation.bootstrap import means_with_intervals
+from sae_kedro.evaluation.meanings import Meaning
 from sae_kedro.evaluation.representations import SPACES, represent
 from sae_kedro.evaluation.retrieval import ndcg
 from sae_kedro.evaluation.text_sets import RetrievalSet, check_model_named, read_retrieval
 from sae_kedro.sae.base import SAE
 
 KEY = "retrieval_path"
+MEANINGS = {
+    "ndcg_at_10": Meaning(
+        "Retrieval (nDCG at 10)",
+        "Whether the ten documents nearest to a query answer it, best first: 1 is the best order there is.",
+        headline=True,
+        better="higher",
+    ),
+    "retrieval_n_queries": Meaning("Queries", "Queries that were asked."),
+    "retrieval_n_documents": Meaning("Documents", "Documents that were searched."),
+}
 
 
 def check(cfg: dict[str, Any]) -> None:

@@ -11,12 +11,22 @@ from sae_kedro.activations.listed import embed_texts
 from sae_kedro.activations.store import ActivationsStoreSBERT
 from sae_kedro.evaluation.bootstrap import statistic_interval
 from sae_kedro.evaluation.geometry import spearman
+from sae_kedro.evaluation.meanings import Meaning
 from sae_kedro.evaluation.metrics import without_nan
 from sae_kedro.evaluation.representations import SPACES, cosines, represent
 from sae_kedro.evaluation.text_sets import SentencePairs, check_model_named, read_pairs
 from sae_kedro.sae.base import SAE
 
 KEY = "sts_path"
+MEANINGS = {
+    "sts": Meaning(
+        "Agreement with people",
+        "Rank correlation of the cosines of pairs of sentences with the scores that people gave them.",
+        headline=True,
+        better="higher",
+    ),
+    "sts_n_pairs": Meaning("Scored pairs", "Pairs of sentences that people scored."),
+}
 
 
 def check(cfg: dict[str, Any]) -> None:

@@ -12,12 +12,22 @@ from torch import Tensor
 
 from sae_kedro.activations.store import ActivationsStoreSBERT
 from sae_kedro.errors import InputError, shown
+from sae_kedro.evaluation.meanings import Meaning
 from sae_kedro.sae.base import SAE
 from sae_kedro.sae.io import load_sae
 
 logger = logging.getLogger(__name__)
 
 KEY = "stability_path"
+MEANINGS = {
+    "feature_stability": Meaning(
+        "Features found again",
+        "Share of features that the SAE of another seed found, too: it has a direction with a cosine of at least 0.7.",
+        headline=True,
+        better="higher",
+        unit="%",
+    )
+}
 
 
 def check(cfg: dict[str, Any]) -> None:

@@ -8,8 +8,12 @@ from sae_kedro.evaluation.figures import figure_names
 from sae_kedro.pipelines.evaluate import nodes
 
 
-def create_pipeline() -> Pipeline:
-    """Evaluate an SAE on the held-out texts of a corpus."""
+def create_pipeline(*drawn: str) -> Pipeline:
+    """Evaluate an SAE on the held-out texts of a corpus.
+
+    Args:
+        drawn: Datasets of figures that another part of the run makes; they come first in the report.
+    """
     figures = [f"figure_{name}" for name in figure_names()]
     evaluation = [Node(nodes.evaluate_sae, ["cfg", "sae", "activations_store"], "evaluation", name="evaluate_sae")]
     report = [
@@ -21,7 +25,7 @@ def create_pipeline() -> Pipeline:
             name="report_metrics",
         ),
         Node(nodes.plot_evaluation, "evaluation", figures, name="plot_evaluation"),
-        Node(nodes.write_report, ["metrics", *figures], ["report", "report_markdown"], name="write_report"),
+        Node(nodes.write_report, ["metrics", *drawn, *figures], ["report", "report_markdown"], name="write_report"),
     ]
     folded = Pipeline(report, namespace="report", prefix_datasets_with_namespace=False)
     return Pipeline([*evaluation, folded], tags="evaluate")

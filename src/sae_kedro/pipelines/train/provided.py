@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
     from sae_kedro.pipelines.planned_run import PlannedRun
     from sae_kedro.training.tracking import Tracker
 
@@ -14,3 +16,11 @@ def tracker(run: PlannedRun) -> Tracker:
     from sae_kedro.training.tracking import Tracker
 
     return Tracker(run.cfg)
+
+
+def figure_training_curves(run: PlannedRun) -> go.Figure:
+    """A figure of nothing, which reports leave out: the training run left none on disk."""
+    import plotly.graph_objects as go
+
+    del run
+    return go.Figure()
