@@ -47,7 +47,7 @@ class CheckRun:
                     check(run)
             run.check_inputs()
             if any(name == "parameters" or name.startswith("params:") for name in inputs):
-                catalog.save("parameters", parameters | {"data_root": run.cfg["data_root"]})
+                catalog.save("parameters", run.placed)
             held.enter_context(run.hold_folders())
             if run.writes:
                 log.write_to(run.reports, anew=run.starts_anew)

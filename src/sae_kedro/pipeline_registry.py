@@ -9,7 +9,7 @@ from kedro.pipeline import Pipeline
 
 def register_pipelines() -> dict[str, Pipeline]:
     """Return the pipelines that `kedro run --pipelines NAME` accepts."""
-    whole = _part("encode") + _part("train") + _part("evaluate", "figure_training_curves")
+    whole = _part("encode") + _part("train") + _part("evaluate", after_training=True)
     return {
         "encode": _part("encode"),
         "train": whole,
@@ -19,6 +19,6 @@ def register_pipelines() -> dict[str, Pipeline]:
     }
 
 
-def _part(folder: str, *inputs: str) -> Pipeline:
-    """Create the pipeline of a folder of `pipelines`, with datasets of the others that it takes where they are made."""
-    return import_module(f"sae_kedro.pipelines.{folder}").create_pipeline(*inputs)
+def _part(folder: str, **how: bool) -> Pipeline:
+    """Create the pipeline of a folder of `pipelines`."""
+    return import_module(f"sae_kedro.pipelines.{folder}").create_pipeline(**how)

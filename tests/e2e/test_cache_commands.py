@@ -11,7 +11,7 @@ from filelock import FileLock
 from kedro.framework.session import KedroSession
 
 from conftest import ROOT
-from running import files_in, run_process
+from running import files_in, run_process, run_session
 from sae_kedro.activations import chunks as chunks_module
 from sae_kedro.activations.cache import EmbeddingCache
 from sae_kedro.activations.listed import ListedTexts
@@ -42,7 +42,7 @@ def root(tmp_path, monkeypatch):
     monkeypatch.setattr(chunks_module, "SHARD_SIZE", 8)
     texts = [f"text {number}" for number in range(20)]
     for name, limit in (("whole", None), ("part", 8)):
-        cfg = {"data_root": str(tmp_path / "data"), "num_examples": limit}
+        cfg = {"data_root": str(tmp_path / "data"), "num_examples": limit, "cache_root": None}
         EmbeddingCache.open(cfg, ListedTexts(name, texts), HashEncoder(name)).fill()
     (tmp_path / "data" / CACHES / "notes").mkdir()  # not a cache
     return tmp_path / "data"
@@ -68,6 +68,17 @@ def flip(file):
     file.write_bytes(data)
 
 
+def test_one_cache_root_serves_several_data_roots(corpus_file, tmp_path):
+    given = {"dataset_path": corpus_file, "num_examples": 20, "cache_root": tmp_path / "shared"}
+    run_session("encode", data_root=tmp_path / "a", **given)
+    (shared,) = (tmp_path / "shared").iterdir()
+    encoded = files_in(shared)
+    run_session("encode", data_root=tmp_path / "b", **given)
+    assert encoded and files_in(shared) == encoded and not (tmp_path / "b").exists()
+    listed = CliRunner().invoke(cache, ["list", f"--cache-root={tmp_path / 'shared'}"]).output
+    assert listed.startswith(f"{shared.name}  20 texts")
+
+
 def test_list_shows_one_line_for_each_cache(call, folders):
     os.utime(folders["whole"], (0, 1_700_000_000))
     result = call("list")
@@ -85,7 +96,9 @@ def test_using_a_cache_sets_the_time_of_its_last_use(call, folders, root):
     os.utime(folders["whole"], (0, 0))
     texts = [f"text {number}" for number in range(20)]
     EmbeddingCache.open(
-        {"data_root": str(root), "num_examples": None}, ListedTexts("whole", texts), HashEncoder("whole")
+        {"data_root": str(root), "num_examples": None, "cache_root": None},
+        ListedTexts("whole", texts),
+        HashEncoder("whole"),
     )
     assert "last used 19" not in call("list").output
 

@@ -36,11 +36,12 @@ def test_each_run_has_folders_of_its_own(root):
 
 
 def test_an_evaluation_takes_the_same_name(root, corpus_file):
-    before = metrics(root, "topk")
+    before = metrics(root, "topk"), metrics(root, "jump.1")
     given = {"data_root": root, "dataset_path": corpus_file, "eval_fraction": 0.5}
     run_session("evaluate", **given, name="jump.1")
-    assert metrics(root, "jump.1")["sae_type"] == "jumprelu" and metrics(root, "jump.1")["n_texts"] > 80
-    assert metrics(root, "topk") == before
+    evaluated = metrics(root, "jump.1/evaluate")
+    assert evaluated["sae_type"] == "jumprelu" and evaluated["n_texts"] > 80
+    assert (metrics(root, "topk"), metrics(root, "jump.1")) == before
 
 
 def test_a_name_that_nobody_has_is_told(root, corpus_file):

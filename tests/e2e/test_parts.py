@@ -62,14 +62,14 @@ def test_training_alone_writes_an_sae_and_no_report(given):
 def test_the_report_has_training_curves_where_they_are(given):
     folder = given["data_root"] / "08_reporting" / "topk"
 
-    def figures(*part):
+    def figures(*part, place=folder):
         result = run_command("--env=test", *part, **given)
         assert result.exit_code == 0, result.output
-        return re.findall("<figcaption>(.*)</figcaption>", (folder / "report.html").read_text())
+        return re.findall("<figcaption>(.*)</figcaption>", (place / "report.html").read_text())
 
     rest = ["How often each latent fires", "Reconstruction against k", "Active latents per text"]
     assert figures("--from-nodes=evaluate_sae") == ["Training", *rest]
-    assert figures("--pipelines=evaluate") == rest
+    assert figures("--pipelines=evaluate", place=folder / "evaluate") == rest
     (folder / "training_curves.json").unlink()
     assert figures("--tags=evaluate") == rest
 

@@ -104,7 +104,7 @@ def test_texts_of_sets_are_encoded_once(root, files):
     assert len({name.split("/")[1].split("-")[0] for name in before}) == 3  # docs, sts, retrieval
     run_session("evaluate", data_root=root, eval_fraction=0.5, num_examples=400, **files)
     assert files_in(root / "04_feature") == before
-    metrics = json.loads((root / "08_reporting" / "topk" / "metrics.json").read_text())
+    metrics = json.loads((root / "08_reporting" / "topk" / "evaluate" / "metrics.json").read_text())
     assert "sts_codes" in metrics and "probe_codes" not in metrics  # no label_column was given
     assert load_sae(root / "06_models" / "topk").cfg["label_column"] == "kind"
 
@@ -113,7 +113,7 @@ def test_features_are_looked_for_in_another_seed(root, tmp_path, caplog):
     run_session("compare", data_root=root, sae_types="topk", top_ks=8, seed=1, num_examples=400, eval_fraction=0.5)
     (other,) = (root / "06_models" / "compare").glob("topk-*")
     run_session("evaluate", data_root=root, eval_fraction=0.5, num_examples=400, stability_path=other)
-    metrics = json.loads((root / "08_reporting" / "topk" / "metrics.json").read_text())
+    metrics = json.loads((root / "08_reporting" / "topk" / "evaluate" / "metrics.json").read_text())
     a, b = load_sae(root / "06_models" / "topk"), load_sae(other)
     assert metrics["feature_stability"] == feature_stability(a.W_dec, b.W_dec) < 1
     assert "flatters" not in caplog.text
@@ -124,7 +124,7 @@ def test_features_are_looked_for_in_another_seed(root, tmp_path, caplog):
     )
     shutil.copytree(itself, tmp_path / "copy")
     run_session("evaluate", data_root=root, num_examples=400, stability_path=tmp_path / "copy")
-    metrics = json.loads((root / "08_reporting" / "topk" / "metrics.json").read_text())
+    metrics = json.loads((root / "08_reporting" / "topk" / "evaluate" / "metrics.json").read_text())
     assert metrics["feature_stability"] == 1 and "Both SAEs have seed=0, so feature_stability flatters" in caplog.text
 
     cfg = json.loads((other / "cfg.json").read_text()) | {"model_name": "another"}
@@ -145,7 +145,7 @@ def test_a_label_for_every_text_is_no_class(root, files, tmp_path, caplog):
         table.writerows([text, number] for number, text in enumerate(texts))
     run_session("evaluate", data_root=root, dataset_path=unlike, eval_fraction=1.0, num_examples=90, label_column="id")
     assert "No probes: label_column='id' gives" in caplog.text
-    metrics = json.loads((root / "08_reporting" / "topk" / "metrics.json").read_text())
+    metrics = json.loads((root / "08_reporting" / "topk" / "evaluate" / "metrics.json").read_text())
     assert metrics["n_texts"] == 90 and "probe_codes" not in metrics and "fvu_pca" not in metrics  # nothing to fit on
 
 

@@ -169,7 +169,10 @@ def test_evaluate_measures_the_saved_sae_on_another_corpus(runs, docs, tmp_path)
     models = files_in(runs.root / "06_models")
     trained = json.loads((runs.root / "08_reporting" / "jumprelu" / "metrics.json").read_text())
     run_session("evaluate", data_root=runs.root, dataset_path=corpus, sae_type="jumprelu", eval_fraction=1.0)
-    metrics = json.loads((runs.root / "08_reporting" / "jumprelu" / "metrics.json").read_text())
+    folder = runs.root / "08_reporting" / "jumprelu"
+    assert json.loads((folder / "metrics.json").read_text()) == trained  # of the training run
+    metrics = json.loads((folder / "evaluate" / "metrics.json").read_text())
+    assert {*files_in(folder / "evaluate")} == REPORTING - {"history.jsonl", "training_curves.json", "run.log"}
     assert metrics["dataset_path"] == str(corpus)
     assert metrics["n_texts"] == 60 and metrics["split"] == "held_out"
     assert metrics["fvu"] != trained["fvu"]
@@ -179,7 +182,7 @@ def test_evaluate_measures_the_saved_sae_on_another_corpus(runs, docs, tmp_path)
 
 def test_evaluate_tells_that_texts_were_trained_on(runs, corpus_file, tmp_path, caplog):
     given = {"data_root": runs.root, "dataset_path": corpus_file, "sae_type": "vanilla"}
-    file, splits = runs.root / "08_reporting" / "vanilla" / "metrics.json", []
+    file, splits = runs.root / "08_reporting" / "vanilla" / "evaluate" / "metrics.json", []
     elsewhere = tmp_path / "elsewhere"
     elsewhere.symlink_to(corpus_file.parent)
     parts = ({}, {"eval_fraction": 1.0}, {"eval_fraction": 1.0, "max_seq_length": 128}, {"eval_fraction": 0.0})

@@ -23,9 +23,9 @@ from sae_kedro.activations.chunks import Chunk, cut, one_ahead
 from sae_kedro.activations.encoder import TextEncoder, Tokens
 from sae_kedro.activations.rows import Rows, tell_rest, tell_skipped, unusable
 from sae_kedro.activations.shards import (
-    CACHES,
     DamagedShardError,
     ShardInfo,
+    cache_folder,
     out_of_place,
     read_info,
     read_shard,
@@ -94,7 +94,7 @@ class EmbeddingCache:
 
     @classmethod
     def open(cls, cfg: dict[str, Any], corpus: Corpus, encoder: Encoder) -> EmbeddingCache:
-        """Open the cache under `data_root` that belongs to this corpus and this model, or a new one.
+        """Open the cache under `cache_root` or `data_root` that belongs to this corpus and this model, or a new one.
 
         A model that cannot be fingerprinted gets a temporary cache, which is removed with the object.
         """
@@ -106,7 +106,7 @@ class EmbeddingCache:
         key = hashlib.sha256(f"{corpus.fingerprint} {encoder.fingerprint}".encode()).hexdigest()[:16]
         stem = re.sub(r"[^0-9A-Za-z]+", "-", Path(corpus.name).name.split(".")[0])[:40].strip("-") or "corpus"
         return cls(
-            Path(os.path.expanduser(cfg["data_root"])) / CACHES / f"{stem}-{key}",
+            cache_folder(cfg["data_root"], cfg["cache_root"]) / f"{stem}-{key}",
             corpus,
             encoder,
             cfg["num_examples"],

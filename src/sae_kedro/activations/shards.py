@@ -55,6 +55,11 @@ class Finding(NamedTuple):
     problem: str = ""
 
 
+def cache_folder(data_root: str | Path, cache_root: str | Path | None = None) -> Path:
+    """Return the folder of all embedding caches: `cache_root`, or the one below `data_root`."""
+    return Path(data_root).expanduser() / CACHES if cache_root is None else Path(cache_root).expanduser()
+
+
 def shard_path(folder: Path, index: int) -> Path:
     """Return where a shard lies."""
     return folder / f"shard-{index:05d}.parquet"

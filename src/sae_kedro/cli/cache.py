@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import shutil
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -15,20 +18,36 @@ from sae_kedro.errors import nearest
 _NAME = re.compile(r"[0-9A-Za-z-]+-[0-9a-f]{16}")
 
 
+def _where(command: Callable[..., None]) -> Callable[..., None]:
+    """Add options that say where caches are; the command gets the folder as `root`."""
+
+    @places.data_root_option
+    @click.option("--cache-root", metavar="FOLDER", help="Default: the cache_root of this project, if it has one.")
+    @functools.wraps(command)
+    def wrapped(data_root: str | None, cache_root: str | None, **given: Any) -> None:
+        from sae_kedro.activations.shards import cache_folder
+
+        if data_root is None and cache_root is None:
+            data_root, cache_root = places.of_project()
+        command(root=cache_folder(data_root or "", cache_root), **given)
+
+    return wrapped
+
+
 @click.group()
 def cache() -> None:
     """List, verify and prune embedding caches."""
 
 
 @cache.command(name="list")
-@places.data_root_option
-def list_command(data_root: str | None) -> None:
+@_where
+def list_command(root: Path) -> None:
     """List caches: texts, shards, size, state."""
     from sae_kedro.activations.shards import survey
 
-    caches = _caches(data_root)
+    caches = _caches(root)
     if not caches:
-        click.echo(f"there is no cache in {_root(data_root)}")
+        click.echo(f"there is no cache in {root}")
     for folder in caches.values():
         found = list(survey(folder))
         infos = [finding.info for finding in found if finding.info]
@@ -43,15 +62,15 @@ def list_command(data_root: str | None) -> None:
 
 @cache.command()
 @click.argument("names", nargs=-1)
-@places.data_root_option
-def verify(names: tuple[str, ...], data_root: str | None) -> None:
+@_where
+def verify(names: tuple[str, ...], root: Path) -> None:
     """Read every shard, and name damaged ones.
 
     Of all caches, or of those NAMES; a damaged one makes the exit code 1.
     """
     from sae_kedro.activations.shards import survey
 
-    findings = [finding for folder in _chosen(names, data_root) for finding in survey(folder, thorough=True)]
+    findings = [finding for folder in _chosen(names, root) for finding in survey(folder, thorough=True)]
     damaged = [finding for finding in findings if finding.problem]
     for finding in damaged:
         click.echo(f"{finding.path}: {finding.problem}")
@@ -65,8 +84,8 @@ def verify(names: tuple[str, ...], data_root: str | None) -> None:
 @cache.command()
 @click.argument("names", nargs=-1)
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@places.data_root_option
-def prune(names: tuple[str, ...], yes: bool, data_root: str | None) -> None:
+@_where
+def prune(names: tuple[str, ...], yes: bool, root: Path) -> None:
     """Remove the caches NAMES, or damaged shards.
 
     Without a name, what no run can use is removed: damaged shards and leftovers of killed runs.
@@ -78,7 +97,7 @@ def prune(names: tuple[str, ...], yes: bool, data_root: str | None) -> None:
     def doomed(folder: Path) -> list[Path]:
         return [folder] if names else _useless(folder)
 
-    folders = [folder for folder in _chosen(names, data_root) if doomed(folder)]
+    folders = [folder for folder in _chosen(names, root) if doomed(folder)]
     if not folders:
         click.echo("there is nothing to remove")
         return
@@ -104,9 +123,9 @@ def _useless(folder: Path) -> list[Path]:
     return useless if set(folder.iterdir()) - {*useless, folder / LOCK_FILE} else [folder]
 
 
-def _chosen(names: tuple[str, ...], data_root: str | None) -> list[Path]:
+def _chosen(names: tuple[str, ...], root: Path) -> list[Path]:
     """Look the named caches up among those that exist; without names, all."""
-    caches = _caches(data_root)
+    caches = _caches(root)
     for name in names:
         if name not in caches:
             raise click.ClickException(
@@ -115,21 +134,14 @@ def _chosen(names: tuple[str, ...], data_root: str | None) -> list[Path]:
     return [caches[name] for name in names or caches]
 
 
-def _caches(data_root: str | None) -> dict[str, Path]:
+def _caches(root: Path) -> dict[str, Path]:
     """Find the folders of all caches, by name."""
-    root = _root(data_root)
     found = root.iterdir() if root.is_dir() else ()
     return {
         folder.name: folder
         for folder in sorted(found)
         if _NAME.fullmatch(folder.name) and folder.is_dir() and not folder.is_symlink()
     }
-
-
-def _root(data_root: str | None) -> Path:
-    from sae_kedro.activations.shards import CACHES
-
-    return places.data_root(data_root) / CACHES
 
 
 COMMANDS = [cache]

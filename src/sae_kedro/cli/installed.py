@@ -1,6 +1,7 @@
 """`sae-kedro`, for a folder that is no project: a command for every pipeline, with an option for every key.
 
-`sae-kedro train texts.csv --text-column body`. `kedro run` is `sae-kedro run`, and `kedro sae` is left out of the others.
+`sae-kedro train texts.csv --text-column body`. `kedro run` is `sae-kedro run`, and `kedro sae models` is `sae-kedro
+models`.
 """
 
 from __future__ import annotations

@@ -14,10 +14,15 @@ data_root_option = click.option("--data-root", metavar="FOLDER", help="Default: 
 
 def data_root(given: str | None) -> Path:
     """Return the folder of all outputs: the one that is given, or that of the project."""
-    if given is not None:
-        return Path(os.path.expanduser(given))
+    return Path(os.path.expanduser(given if given is not None else of_project()[0]))
+
+
+def of_project() -> tuple[str, str | None]:
+    """Return `data_root` and `cache_root` of this project, absolute."""
     from kedro.framework.session import KedroSession
 
     with KedroSession.create(conf_source=packaged_configuration()) as session:
         context = session.load_context()
-    return Path(context.project_path) / os.path.expanduser(str(context.config_loader["globals"]["data_root"]))
+    root, shared = (context.params.get(key) for key in ("data_root", "cache_root"))
+    place = Path(context.project_path)
+    return str(place / os.path.expanduser(root)), shared and str(place / os.path.expanduser(shared))

@@ -60,6 +60,9 @@ class Keys(Table):
     )
 
     buffer_size: int = Field(262_144, ge=1, description="embeddings shuffled together in memory")
+    cache_root: Incidental[str | None] = Field(
+        None, min_length=1, description="folder of embedding caches, for several data_roots; null: below data_root"
+    )
     data_root: Incidental[str] = Field(
-        "data", min_length=1, description="folder of the embedding cache and of all outputs"
+        "data", min_length=1, description="folder of all outputs, and of embedding caches where cache_root is null"
     )

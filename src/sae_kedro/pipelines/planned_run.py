@@ -22,6 +22,8 @@ from sae_kedro.discovery import names_in
 from sae_kedro.errors import InputError
 from sae_kedro.keys import ExperimentConfig
 
+PLACES = ("data_root", "cache_root")
+"""Keys that name folders to write to."""
 PATH_KEYS = ("sae_type", "data_root", "name")
 """Keys that are part of output paths: the catalog reads them from globals.yml and --params alone."""
 
@@ -50,7 +52,7 @@ class PlannedRun:
 
     @cached_property
     def cfg(self) -> dict[str, Any]:
-        """The configuration, checked and completed, with an absolute `data_root` that can be written to.
+        """The configuration, checked and completed, with absolute folders that can be written to.
 
         Raises:
             InputError: Whatever is wrong, in one sentence.
@@ -63,9 +65,12 @@ class PlannedRun:
                 raise InputError(f"set {key}={value!r} in globals.yml or with --params, not in parameters.yml")
         for key in self.shared.keys() - set(PATH_KEYS):
             raise InputError(f"{key!r} has no effect in globals.yml; set it in parameters.yml or with --params")
-        folder = self.project_path / os.path.expanduser(cfg["data_root"])
-        _check_writable(folder, cfg["data_root"])
-        return cfg | {"data_root": str(folder)}
+        return cfg | {key: str(self._writable(key, cfg[key])) for key in PLACES if cfg[key] is not None}
+
+    @property
+    def placed(self) -> dict[str, Any]:
+        """The parameters, with absolute folders."""
+        return self.parameters | {key: self.cfg[key] for key in PLACES}
 
     @property
     def reports(self) -> Path:
@@ -122,6 +127,18 @@ class PlannedRun:
             self._provided[name] = maker(self)
         return self._provided[name]
 
+    def _writable(self, key: str, given: str) -> Path:
+        folder = self.project_path / os.path.expanduser(given)
+        if "\0" in given or os.path.expanduser(given).startswith("~"):
+            raise InputError(f"{key}={given!r} is not a folder's name: it holds a NUL or names nobody's home")
+        try:
+            existing = next(place for place in (folder, *folder.parents) if place.exists())
+        except OSError as error:
+            raise InputError(f"{key}={given!r} cannot be written: {error.strerror}") from error
+        if not existing.is_dir() or not os.access(existing, os.W_OK):
+            raise InputError(f"{key}={given!r} cannot be written: {existing} is not a folder with write permission")
+        return folder
+
     def _missing(self) -> list[str]:
         return [name for name in sorted(self.inputs) if self._is_missing(name)]
 
@@ -158,14 +175,3 @@ def _is_module(name: str) -> bool:
         return find_spec(name) is not None
     except ModuleNotFoundError:  # its parent is a module, not a folder
         return False
-
-
-def _check_writable(folder: Path, given: str) -> None:
-    if "\0" in given or os.path.expanduser(given).startswith("~"):
-        raise InputError(f"data_root={given!r} is not a folder's name: it holds a NUL or names nobody's home")
-    try:
-        existing = next(place for place in (folder, *folder.parents) if place.exists())
-    except OSError as error:
-        raise InputError(f"data_root={given!r} cannot be written: {error.strerror}") from error
-    if not existing.is_dir() or not os.access(existing, os.W_OK):
-        raise InputError(f"data_root={given!r} cannot be written: {existing} is not a folder with write permission")
