@@ -8,14 +8,18 @@ from setuptools.command.build_py import build_py
 
 
 class BuildWithConfiguration(build_py):
-    """Put `conf/`, but for what is local, beside the modules of the package."""
+    """Put `conf/` beside the modules of the package, with `conf/local` empty, as Kedro wants it."""
 
     def run(self) -> None:
         """Build."""
         super().run()
         if not self.editable_mode:
             there = Path(self.build_lib, "sae_kedro", "conf")
-            shutil.copytree("conf", there, ignore=shutil.ignore_patterns("local", "test"), dirs_exist_ok=True)
+            shutil.rmtree(there, ignore_errors=True)
+            shutil.copytree("conf/base", there / "base")
+            shutil.copy("conf/logging.yml", there)
+            (there / "local").mkdir()
+            (there / "local" / ".gitkeep").touch()
 
 
 setup(cmdclass={"build_py": BuildWithConfiguration})

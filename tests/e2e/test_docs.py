@@ -15,6 +15,9 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
@@ -42,7 +45,7 @@ def blocks(page: Path) -> list[tuple[str, str]]:
 def place(docs, tmp_path_factory) -> Path:
     """A copy of the project with the files that the documentation speaks of, whose runs take seconds."""
     place = copy_project(tmp_path_factory.mktemp("documented") / "project")
-    for name in ("README.md", "LICENSE", "Makefile", "constraints.txt"):
+    for name in ("README.md", "LICENSE", "Makefile", "constraints.txt", "setup.py", "MANIFEST.in"):
         shutil.copy(ROOT / name, place)
     shutil.copytree(ROOT / "plugins", place / "plugins", ignore=shutil.ignore_patterns("*.egg-info", "__pycache__"))
     (place / "conf" / "test" / "globals.yml").write_text("data_root: data\n")
@@ -52,6 +55,9 @@ def place(docs, tmp_path_factory) -> Path:
     (place / "my_texts.jsonl.gz").write_bytes(gzip.compress(rows.encode()))
     papers = (json.dumps({"title": text[:30], "abstract": text}) + "\n" for text in texts[:20])
     (place / "my_papers.jsonl").write_text("".join(papers))
+    vectors = np.random.default_rng(0).standard_normal((len(texts), 16)).astype(np.float16)
+    np.save(place / "vectors.npy", vectors)
+    pq.write_table(pa.table({"abstract": texts, "embedding": list(vectors)}), place / "my_papers.parquet")
     write_csv(place / "other_texts.csv", [["body"], *([text] for text in texts[:40])])
     pairs = [[a, b, i % 5] for i, (a, b) in enumerate(zip(texts[:20], texts[20:40], strict=True))]
     write_csv(place / "stsb.csv", [["sentence1", "sentence2", "score"], *pairs])
@@ -79,7 +85,12 @@ def documented(place, monkeypatch):
     monkeypatch.chdir(place)
     monkeypatch.setenv("KEDRO_ENV", "test")
     monkeypatch.setenv("SITE", str(place / "site-packages"))
-    path = (str(place / "shims"), str(Path(sys.executable).parent), os.environ["PATH"])
+    path = (
+        str(place / "shims"),
+        str(place / "site-packages" / "bin"),
+        str(Path(sys.executable).parent),
+        os.environ["PATH"],
+    )
     monkeypatch.setenv("PATH", os.pathsep.join(path))
     monkeypatch.setattr(sae_classes, "_registered", {})
     (place / "site-packages").mkdir(exist_ok=True)
@@ -115,12 +126,16 @@ def test_code_of_the_documentation_runs(page, request):
         run_blocks(page)
 
 
-def test_the_package_trains_in_an_empty_folder(documented, place):
+def test_the_package_trains_in_an_empty_folder(documented, place, monkeypatch):
+    monkeypatch.delenv("KEDRO_ENV")  # which the wheel does not bring
     run_blocks(DEPLOY)
     elsewhere = place.parent / "elsewhere"
     trained = elsewhere / "data"
-    assert json.loads((trained / "06_models" / "topk" / "cfg.json").read_text())["dict_size"] == 256
-    assert {file.name for file in elsewhere.iterdir()} == {"data", *(file.name for file in (place / "dist").iterdir())}
+    assert json.loads((trained / "06_models" / "topk" / "cfg.json").read_text())["dataset_path"] == "other_texts.csv"
+    evaluated = json.loads((trained / "08_reporting" / "topk" / "evaluate" / "metrics.json").read_text())
+    assert (evaluated["n_texts"], evaluated["split"]) == (40, "partly trained on")
+    wheels = [file.name for file in (place / "dist").glob("*.whl")]
+    assert {file.name for file in elsewhere.iterdir()} == {"data", "other_texts.csv", *wheels}
     where = run_process("-c", "import sae_kedro; print(sae_kedro.__file__)", folder=elsewhere)
     assert where.stdout.startswith(str(place / "site-packages"))
 

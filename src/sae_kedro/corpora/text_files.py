@@ -1,4 +1,4 @@
-"""Files of text on the disk: their ending, their encoding, their compression."""
+"""Files of text: their ending, their encoding, their compression."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from sae_kedro.corpora.remote import is_local
 from sae_kedro.errors import InputError
 
 if TYPE_CHECKING:
@@ -22,22 +23,22 @@ if TYPE_CHECKING:
 _ESCAPED = re.compile("[\udc80-\udcff]")  # what the decoder puts in the place of bytes that are not UTF-8
 
 
-def _zstd(file: Path) -> IO[bytes]:
+def _zstd(source: Path | IO[bytes]) -> IO[bytes]:
     import pyarrow as pa
 
-    stream: IO[bytes] = pa.input_stream(str(file), compression="zstd")
+    stream: IO[bytes] = pa.input_stream(str(source) if isinstance(source, Path) else source, compression="zstd")
     return stream
 
 
-def _zip(file: Path) -> IO[bytes]:
-    archive = zipfile.ZipFile(file)
+def _zip(source: Path | IO[bytes]) -> IO[bytes]:
+    archive = zipfile.ZipFile(source)
     members = [member for member in archive.infolist() if not member.is_dir()]
     if len(members) != 1:
-        raise InputError(f"{file} holds {len(members)} files; one is read, so unpack it and give the folder")
+        raise InputError(f"{source} holds {len(members)} files; one is read, so unpack it and give the folder")
     return archive.open(members[0])
 
 
-COMPRESSED: dict[str, Callable[[Path], Any]] = {
+COMPRESSED: dict[str, Callable[[Any], Any]] = {
     ".gz": gzip.open,
     ".bz2": bz2.open,
     ".xz": lzma.open,
@@ -70,13 +71,21 @@ def open_text(file: Path) -> IO[str]:
 
 
 def _opened(file: Path) -> IO[bytes]:
-    stream: IO[bytes] = COMPRESSED[file.suffix](file) if file.suffix in COMPRESSED else file.open("rb")
-    return stream
+    source = openable(file)
+    if file.suffix in COMPRESSED:
+        stream: IO[bytes] = COMPRESSED[file.suffix](source)
+        return stream
+    return source.open("rb") if isinstance(source, Path) else source
+
+
+def openable(file: Path) -> Path | IO[bytes]:
+    """Return what libraries can open: a file on the disk as it is, and one behind a URL opened."""
+    return file if is_local(file) else file.open("rb")
 
 
 def count_lines(file: Path) -> int | None:
     """Count the lines of a file, if it is plain and small enough to be read twice."""
-    if file.suffix in COMPRESSED or file.stat().st_size > LARGEST_COUNTED:
+    if not is_local(file) or file.suffix in COMPRESSED or file.stat().st_size > LARGEST_COUNTED:
         return None
     content = file.read_bytes()
     return content.count(b"\n") + (not content.endswith(b"\n"))
@@ -88,13 +97,14 @@ def is_utf8(text: str) -> bool:
 
 
 def add_file(digest: Hash, file: Path) -> None:
-    """Add name, size and contents of a file to a hash; of one above 64 MiB its time, start and end."""
+    """Add name, size and contents of a file to a hash; of one above 64 MiB its time or version, start and end."""
     status = file.stat()
     digest.update(f"{file.name}:{status.st_size}".encode())
     with file.open("rb") as handle:
         if status.st_size <= 1 << 26:
             digest.update(handle.read())
         else:
-            digest.update(handle.read(1 << 20) + str(status.st_mtime_ns).encode())
+            version = status.st_mtime_ns if is_local(file) else file.fs.ukey(file.path)  # type: ignore[attr-defined]
+            digest.update(handle.read(1 << 20) + str(version).encode())
             handle.seek(-(1 << 20), io.SEEK_END)
             digest.update(handle.read())

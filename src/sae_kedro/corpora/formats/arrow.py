@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sae_kedro.corpora.batches import rows_of_batches, unreadable
 from sae_kedro.corpora.columns import Column
+from sae_kedro.corpora.remote import is_local
 
 ENDINGS = (".arrow",)
 HAS_COLUMNS = True
@@ -16,7 +17,7 @@ def rows(file: Path, column: Column) -> Iterator[object]:
     """Yield the column's value in every row."""
     import pyarrow as pa
 
-    with pa.memory_map(str(file)) as source:
+    with pa.memory_map(str(file)) if is_local(file) else pa.PythonFile(file.open("rb"), "r") as source:
         try:
             try:
                 table = pa.ipc.open_stream(source)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sae_kedro.corpora.batches import rows_of_batches, unreadable
 from sae_kedro.corpora.columns import Column
+from sae_kedro.corpora.text_files import openable
 
 ENDINGS = (".parquet",)
 HAS_COLUMNS = True
@@ -18,7 +19,7 @@ def likely_rows(file: Path) -> int | None:
     import pyarrow.parquet as pq
 
     try:
-        return int(pq.read_metadata(file).num_rows)
+        return int(pq.read_metadata(openable(file)).num_rows)
     except (pa.ArrowException, OSError):  # whoever reads it says what is wrong
         return None
 
@@ -29,7 +30,7 @@ def rows(file: Path, column: Column) -> Iterator[object]:
     import pyarrow.parquet as pq
 
     try:
-        table = pq.ParquetFile(file)
+        table = pq.ParquetFile(openable(file))
     except (pa.ArrowException, ValueError) as error:
         raise unreadable(file, error) from error
     batches = lambda columns: table.iter_batches(batch_size=4096, columns=columns)  # noqa: E731

@@ -1,4 +1,4 @@
-"""Local files: one, those of a folder, or those that a glob matches."""
+"""Files on the disk or behind a URL: one, those of a folder, or those that a glob matches."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import glob
 import hashlib
 import os
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 from sae_kedro.corpora.base import Source, rejected, without_columns
 from sae_kedro.corpora.columns import Column, column_of
 from sae_kedro.corpora.formats import FORMATS
+from sae_kedro.corpora.remote import is_local, is_url, listed, told
 from sae_kedro.corpora.text_files import COMPRESSED, DAMAGE, add_file, ending
 from sae_kedro.errors import InputError, nearest
 
@@ -48,8 +50,9 @@ class LocalFiles(Source):
     def fingerprint(self) -> str:
         """Hash of the files' contents and of how they are read."""
         digest = hashlib.sha256(repr((self.column.name, self.column.bad_lines)).encode())
-        for file in self.files:
-            add_file(digest, file)
+        with self._told():
+            for file in self.files:
+                add_file(digest, file)
         return digest.hexdigest()
 
     @property
@@ -65,9 +68,14 @@ class LocalFiles(Source):
     def _read(self, file: Path) -> Iterator[object]:
         kind = ending(file)
         try:
-            yield from FORMATS[kind].rows(file, self.column)
+            with self._told():
+                yield from FORMATS[kind].rows(file, self.column)
         except DAMAGE as error:
             raise InputError(f"{file} cannot be read as {kind[1:]}: {error}") from error
+
+    def _told(self) -> AbstractContextManager[None]:
+        """Turn what goes wrong with a URL into a sentence; what goes wrong on the disk has its own."""
+        return nullcontext() if all(map(is_local, self.files)) else told(self.name)
 
     def _check_texts(self) -> None:
         reasons: dict[str, int] = {}
@@ -84,6 +92,14 @@ class LocalFiles(Source):
 
 def _found(path: str, split: str) -> list[Path]:
     """List the readable files behind a file name, a folder or a glob, sorted by name."""
+    if is_url(path):
+        found = listed(path)
+        files = [file for file in found if ending(file) in FORMATS]
+        if not files:
+            raise InputError(
+                f"dataset_path={path!r} is not one of {', '.join(FORMATS)}, plain or with {', '.join(COMPRESSED)}"
+            )
+        return files
     location = Path(os.path.expanduser(path))
     if _is_file(location / "dataset_dict.json"):  # what `datasets` saves of several splits
         splits = sorted(entry.name for entry in location.iterdir() if entry.is_dir())

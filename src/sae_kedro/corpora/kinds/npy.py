@@ -11,6 +11,7 @@ import numpy as np
 
 from sae_kedro.corpora.base import Source, without_columns
 from sae_kedro.corpora.embedded import ArrayCorpus, Vectors, checked_shape
+from sae_kedro.corpora.remote import is_url
 from sae_kedro.corpora.text_files import add_file
 from sae_kedro.errors import InputError
 
@@ -42,6 +43,8 @@ class NpyFile(ArrayCorpus, Source):
     def open(cls, cfg: dict[str, Any], key: str) -> NpyFile | None:
         """Open the file that `dataset_path` names, or `embedding_column` where that is the key."""
         path = str(cfg["embedding_column" if key == "embedding_column" else "dataset_path"])
+        if is_url(path) and path.endswith(ENDING):
+            raise InputError(f"{path!r} cannot be read where it is: .npy files are mapped, so copy it to this machine")
         file = Path(os.path.expanduser(path))
         if file.suffix != ENDING or not file.is_file():
             return None
