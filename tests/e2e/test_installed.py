@@ -81,7 +81,7 @@ def test_pipelines_follow_each_other_and_models_are_listed(folder, call):
         (["train", "texts.csv", "--bandwidth"], "--bandwidth needs a value"),
         (["train", "texts.csv", "more.csv"], "'more.csv' is too much: there is one DATASET, and all else are options"),
         (["train", "texts.csv", "--top-k", "many"], "top_k='many' is not allowed: it must be a whole number"),
-        (["--pipelines", "trian"], "there is no pipeline 'trian'; choose one of compare, encode, evaluate, train"),
+        (["--pipelines", "trian"], "there is no pipeline 'trian'; choose one of encode, train, evaluate, compare"),
     ],
 )
 def test_bad_input_is_told_in_a_sentence(arguments, said, call):

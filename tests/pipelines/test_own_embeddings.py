@@ -38,7 +38,7 @@ def test_a_column_of_embeddings_goes_all_the_way_without_a_model(given, tmp_path
     sae = load_sae(tmp_path / "06_models" / "topk")
     assert (sae.act_size, sae.cfg["model_name"]) == (24, nowhere)
     trained = metrics(tmp_path, "topk")
-    assert trained["split"] == "held_out" and trained["probe_embedding" if False else "probe_original"] > 0.9
+    assert trained["split"] == "held_out" and trained["probe_original"] > 0.9
     encoded = files_in(tmp_path / "04_feature")
     assert run_command("--env=test", "--pipelines=evaluate", **own | {"eval_fraction": 0.5}).exit_code == 0
     assert metrics(tmp_path, "topk/evaluate")["n_texts"] > 2 * trained["n_texts"]
@@ -52,15 +52,14 @@ def test_an_array_trains_evaluates_and_goes_on(given, tmp_path):
     run_session("train", **own | {"num_examples": None}, checkpoint_every=40)
     sae = load_sae(tmp_path / "06_models" / "topk")
     assert (sae.act_size, sae.cfg["model_name"]) == (24, None) and not (tmp_path / "04_feature").exists()
-    (last,) = (tmp_path / "06_models" / "topk" / "checkpoints").glob("*")
+    assert list((tmp_path / "06_models" / "topk" / "checkpoints").iterdir())
     weights = (tmp_path / "06_models" / "topk" / "sae_weights.safetensors").read_bytes()
     run_session("train", **own | {"num_examples": None}, checkpoint_every=40, resume=True)
     assert (tmp_path / "06_models" / "topk" / "sae_weights.safetensors").read_bytes() == weights
     assert run_command("--env=test", "--from-nodes=evaluate_sae", **own).exit_code == 0
     other = run_command("--env=test", "--pipelines=evaluate", **own | {"act_size": 16})
-    assert other.output == (
-        f"Error: act_size=16 does not match {given / 'vectors.npy'}, whose embeddings have size 24; leave act_size at null\n"
-    )
+    size = "whose embeddings have size 24; leave act_size at null"
+    assert other.output == f"Error: act_size=16 does not match {given / 'vectors.npy'}, {size}\n"
     for key, value in {"sts_path": given / "corpus.parquet", "label_column": "kind"}.items():
         refused = run_command("--env=test", "--pipelines=evaluate", **own | {key: value})
         assert refused.exit_code == 1 and refused.output.startswith(f"Error: {key}=")

@@ -53,9 +53,8 @@ class _Pipeline(click.Command):
 
     def __init__(self, name: str) -> None:
         dataset = click.Argument(["dataset_path"], required=False, metavar="[DATASET]")
-        tables = [
-            table for table in dict.fromkeys([name, *pipelines, *TABLES]) if table in TABLES
-        ]  # its own keys first
+        own_first = dict.fromkeys([name, *pipelines, *TABLES])
+        tables = [table for table in own_first if table in TABLES]
         keys = {key: field for table in tables for key, field in TABLES[table].model_fields.items()}
         options = [_option(key, field) for key, field in keys.items() if key != dataset.name]
         super().__init__(
