@@ -8,8 +8,9 @@ from kedro.config import OmegaConfigLoader
 
 from conftest import ROOT
 from sae_kedro import InputError, get_experiment_cfg, post_init_cfg, sae_classes
-from sae_kedro.keys import ExperimentConfig
+from sae_kedro.keys import TABLES, ExperimentConfig
 from sae_kedro.sae.registry import BUILT_IN
+from sae_kedro.validation import Table
 
 SPECIFIED = {"sae_type", "model_name", "dataset_path", "dict_size", "top_k", "lr", "aux_penalty", "input_unit_norm"}
 SPECIFIED |= {"device", "wandb_project"}
@@ -124,3 +125,10 @@ def test_importing_the_package_and_refusing_a_core_key_load_no_torch():
     )
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert run.stdout.split() == ["False", "False"]
+
+
+def test_tables_of_keys_share_no_name():
+    """They become one class, in which a validator would silently take the place of another of its name."""
+    own = [{*vars(table)} - {*vars(Table)} | {*table.model_fields} for table in TABLES.values()]
+    own = [{name for name in names if not name.startswith(("__", "_abc"))} for names in own]
+    assert sum(map(len, own)) == len(set().union(*own)) and "_listed" in set().union(*own)

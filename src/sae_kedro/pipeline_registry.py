@@ -15,6 +15,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         "train": whole,
         "evaluate": _part("encode") + _part("evaluate"),
         "compare": _part("compare"),
+        "codes": _part("encode") + _part("codes"),
         "__default__": whole,
     }
 

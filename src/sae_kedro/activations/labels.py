@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from sae_kedro.activations.beside import columns_beside
 from sae_kedro.activations.store import ActivationsStoreSBERT, Part
-from sae_kedro.corpora.base import Corpus, cleaned, rejected, row_hash
-from sae_kedro.errors import InputError
+from sae_kedro.corpora.base import Corpus
 
 MOST_LABELLED = 10_000
 """Texts of a part to label at most; the hash decides which, so a corpus sorted by label does no harm."""
@@ -32,9 +31,6 @@ class LabelledRows(NamedTuple):
 def labelled_rows(store: ActivationsStoreSBERT, labels: Corpus, most: int = MOST_LABELLED) -> LabelledRows:
     """Put a label beside every training and held-out row of the cache; those whose label is null or blank are left out.
 
-    The cache lacks the rows of the corpus that are no text or have no finite embedding. So texts and labels are read
-    side by side, and a row counts only when its text has the hash that comes next in the cache.
-
     Args:
         store: Knows which row is for what.
         labels: A stream with one label for each row of the store's corpus, as `open_labels` opens it.
@@ -45,38 +41,20 @@ def labelled_rows(store: ActivationsStoreSBERT, labels: Corpus, most: int = MOST
     """
     cache = store.cache
     shards = list(cache.iter_shards())
-    rows = _usable(zip(cache.corpus.rows(), labels.rows(), strict=True))
     vectors, kept, hashes = [torch.empty(0, store.act_size)], list[str](), [np.empty(0, np.uint64)]
     sides = [np.empty(0, np.bool_)]
     parts: tuple[Part, Part] = ("held out", "training")
     shares: list[float] = []
-    for index in shards:
+    for index, found in zip(shards, columns_beside(cache, [labels]), strict=True):
         shard = cache.read(index)
-        found = _aligned(rows, shard.hashes.tolist(), cache.corpus.name)
         held_out, training = (store.belongs(shard.hashes, part) for part in parts)
         shares = shares or [most / max(1.0, part.mean() * cache.n_texts) for part in (held_out, training)]
         low = shard.hashes % 2**32  # the low half of the hash: the high one made the split
         drawn = (held_out & (low < shares[0] * 2.0**32)) | (training & (low < shares[1] * 2.0**32))
-        labelled = [label is not None and bool(str(label).strip()) for label in found]  # CSV has no null
+        labelled = [label is not None and bool(str(label).strip()) for (label,) in found]  # CSV has no null
         chosen = drawn & np.array(labelled, dtype=bool)
         vectors.append(shard.vectors[torch.from_numpy(chosen)])
         hashes.append(shard.hashes[chosen])
         sides.append(held_out[chosen])
-        kept += [str(label) for label, keep in zip(found, chosen.tolist(), strict=True) if keep]
+        kept += [str(label) for (label,), keep in zip(found, chosen.tolist(), strict=True) if keep]
     return LabelledRows(torch.cat(vectors), kept, np.concatenate(hashes), np.concatenate(sides))
-
-
-def _usable(pairs: Iterable[tuple[object, object]]) -> Iterator[tuple[int, object]]:
-    """Yield the hash of each row that is used with its label."""
-    return ((row_hash(cleaned(row)), label) for row, label in pairs if rejected(row) is None)
-
-
-def _aligned(rows: Iterator[tuple[int, object]], hashes: list[int], name: str) -> list[object]:
-    """Take the label of each of `hashes`, in order, passing over rows in between."""
-    labels: list[object] = []
-    for wanted in hashes:
-        found = next((row for row in rows if row[0] == wanted), None)
-        if found is None:
-            raise InputError(f"{name} no longer holds the texts that were encoded; was it changed during the run?")
-        labels.append(found[1])
-    return labels

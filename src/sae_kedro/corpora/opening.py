@@ -47,17 +47,24 @@ def brought_size(cfg: dict[str, Any]) -> int:
 
 
 def open_labels(cfg: dict[str, Any]) -> Corpus:
-    """Open the column that `label_column` names as a stream beside that of the texts, row for row.
+    """Open the column that `label_column` names, as `open_column` does."""
+    return open_column(cfg, "label_column", cfg["label_column"])
+
+
+def open_column(cfg: dict[str, Any], key: str, name: str) -> Corpus:
+    """Open a column as a stream beside that of the texts, row for row.
 
     Args:
-        cfg: As for `open_corpus`, and `label_column`.
+        cfg: As for `open_corpus`.
+        key: The key that names it, for errors.
+        name: The column.
 
     Raises:
         InputError: The corpus has no columns, or not this one.
     """
-    labels = _opened(cfg, "label_column")
-    next(iter(labels.rows()), None)  # looks at the columns
-    return labels
+    column = _opened(cfg | {key: name}, key)
+    next(iter(column.rows()), None)  # looks at the columns
+    return column
 
 
 def _embedded(cfg: dict[str, Any]) -> Corpus:

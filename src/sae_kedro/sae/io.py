@@ -43,7 +43,7 @@ def save_sae(sae: SAE, path: str | Path) -> None:
     """
     folder = Path(path)
     folder.mkdir(parents=True, exist_ok=True)
-    weights = save({name: tensor.detach().cpu().contiguous() for name, tensor in sae.state_dict().items()})
+    weights = _serialised(sae)
     provider = sae_classes.providers().get(str(sae.cfg.get("sae_type")), [None])[0]
     origin = {"sae_provider": {"distribution": provider.distribution, "version": provider.version}} if provider else {}
     try:
@@ -57,6 +57,16 @@ def save_sae(sae: SAE, path: str | Path) -> None:
         (folder / f"{name}.tmp").write_bytes(content)
     for name in contents:
         (folder / f"{name}.tmp").replace(folder / name)
+
+
+def weights_digest(sae: SAE) -> str:
+    """Return a hash of all weights, that of the file in which they are saved."""
+    return hashlib.sha256(_serialised(sae)).hexdigest()
+
+
+def _serialised(sae: SAE) -> bytes:
+    written: bytes = save({name: tensor.detach().cpu().contiguous() for name, tensor in sae.state_dict().items()})
+    return written
 
 
 def load_sae(path: str | Path, device: str = "cpu") -> SAE:

@@ -48,7 +48,7 @@ class NpyFile(ArrayCorpus, Source):
         file = Path(os.path.expanduser(path))
         if file.suffix != ENDING or not file.is_file():
             return None
-        if key == "label_column":
+        if key not in ("text_column", "embedding_column"):
             raise without_columns(cfg, key)
         return cls(path, file)
 

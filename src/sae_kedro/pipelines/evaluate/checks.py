@@ -12,18 +12,18 @@ from sae_kedro.pipelines.train.nodes import model_folder
 
 def evaluate_sae(run: PlannedRun) -> None:
     """An SAE that is not trained in this run is there, and belongs to this model."""
-    _check_saved(run)
+    check_saved(run)
 
 
 def report_metrics(run: PlannedRun) -> None:
     """The same; and nobody else writes a report there."""
-    _check_saved(run)
+    check_saved(run)
     run.writes.add(model_folder(run.cfg))
 
 
 def run_downstream(run: PlannedRun) -> None:
     """The same; and labels, sets of texts and another SAE can be read, where keys name them."""
-    _check_saved(run)
+    check_saved(run)
     cfg = run.cfg
     if cfg["stability_path"] is not None and _place(cfg["stability_path"]) == _place(model_folder(cfg)):
         raise InputError(
@@ -33,7 +33,12 @@ def run_downstream(run: PlannedRun) -> None:
     check_downstream(cfg)
 
 
-def _check_saved(run: PlannedRun) -> None:
+def check_saved(run: PlannedRun) -> None:
+    """Make sure that an SAE that is not trained in this run is there, and belongs to these embeddings.
+
+    Raises:
+        InputError: It is not, or does not.
+    """
     if "sae" not in run.inputs:
         return
     cfg = run.cfg
