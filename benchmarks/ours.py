@@ -92,7 +92,7 @@ class Rows:
     """Embeddings in memory as `train` and `evaluate` want them: `held_out` rows at the end, calibration rows before."""
 
     data_key = "rows in memory"
-    origin = {"dataset_path": None, "model_name": None}  # noqa: RUF012
+    origin, split_by = {"dataset_path": None, "model_name": None}, "vector"
 
     def __init__(self, vectors: Tensor, cfg: dict[str, Any], held_out: int) -> None:
         n_train = len(vectors) - held_out - held_out // 5

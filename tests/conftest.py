@@ -97,6 +97,7 @@ class TensorStore:
 
     def __init__(self, data: torch.Tensor, cfg: dict, held_out: int = 0, data_key: str = "a tensor") -> None:
         self.data_key, self.origin = data_key, {"dataset_path": None, "model_name": None}
+        self.split_by = "vector"
         self.served_by = lambda cfg: TensorStore(data, cfg, held_out, data_key)
         self.batch_size, self.n_epochs = cfg["batch_size"], cfg["n_epochs"]
         self._train, self._held_out, self._seed = data[held_out:], data[:held_out], cfg["seed"]

@@ -3,6 +3,7 @@ it says is kept."""
 
 from __future__ import annotations
 
+import logging
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,8 @@ class CheckRun:
                 if (check := check_of(node.func)) is not None:
                     check(run)
             run.check_inputs()
+            for note in run.notes:
+                logging.getLogger(__name__).warning(note)
             if any(name == "parameters" or name.startswith("params:") for name in inputs):
                 catalog.save("parameters", run.placed)
             held.enter_context(run.hold_folders())

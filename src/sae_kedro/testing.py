@@ -77,7 +77,7 @@ def _data(n: int, seed: int) -> Tensor:
 class _Store:
     """Synthetic embeddings behind the interface that the trainer reads."""
 
-    data_key, origin = "synthetic", {"dataset_path": None, "model_name": None}
+    data_key, origin, split_by = "synthetic", {"dataset_path": None, "model_name": None}, "vector"
 
     def __init__(self, cfg: dict[str, Any]) -> None:
         self.batch_size, self.n_epochs, self._data = int(cfg["batch_size"]), int(cfg["n_epochs"]), _data(4096, seed=1)

@@ -5,6 +5,7 @@ import logging
 
 import datasets
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -18,6 +19,7 @@ from sae_kedro.activations.labels import labelled_rows
 from sae_kedro.corpora.base import rejected
 from sae_kedro.corpora.opening import open_corpus, open_labels
 from sae_kedro.evaluation.measures import similarity
+from sae_kedro.pipelines.evaluate.nodes import evaluate_sae
 from stub_models import HashModel
 
 N = 300
@@ -269,13 +271,42 @@ def test_fit_and_transform(sparse_data):
         assert codes.shape == (2000, 64) and codes.has_sorted_indices and codes.dtype == np.float32
         assert np.array_equal(codes.toarray(), dense.numpy())
     assert codes.nnz == int((dense != 0).sum()) and sae.transform(x[:0]).shape == (0, 64)
-    assert "needs embeddings (n, 16); their shape is (3, 15)" in refused(lambda: sae.transform(x[:3, :15]))
+    assert "needs embeddings (n, 16), not texts; these are (3, 15)" in refused(lambda: sae.transform(x[:3, :15]))
     cfg = post_init_cfg(
         get_experiment_cfg(
             act_size=16, dict_size=64, top_k=4, n_epochs=3, device="cpu", batch_size=64, num_examples=None
         )
     )
     assert same(sae.state_dict(), weights(ActivationsStoreSBERT.from_embeddings(x, cfg), cfg))
+
+
+def test_what_pandas_users_have_will_do(sparse_data):
+    x = sparse_data(300).numpy()
+    given = {"dict_size": 32, "top_k": 2, "n_epochs": 1, "device": "cpu"}
+    texts = pd.Series([f"text {number}" for number in range(300)], index=range(1000, 1300))
+    expected = fit(x, list(texts), **given).state_dict()
+    for embeddings, column in [(pd.DataFrame(x), texts), (pd.Series(list(x)), texts.to_numpy()), (x.tolist(), texts)]:
+        assert same(fit(embeddings, column, **given).state_dict(), expected)
+    sae = fit(x, **given)
+    assert (sae.transform(x.tolist()) != sae.transform(x)).nnz == 0
+    assert "not texts" in refused(lambda: sae.transform(["a text"]))
+    assert "holds no embedding that can be used; skipped: {'not finite': 300" in refused(
+        lambda: fit(x * np.nan, **given)
+    )
+
+
+def test_an_sae_of_vectors_has_not_the_held_out_part_of_texts(tmp_path, own_cfg, sparse_data):
+    x = sparse_data(400)
+    texts = [f"text {number}" for number in range(400)]
+    sae = fit(x, dict_size=32, top_k=2, n_epochs=1, device="cpu")
+    store = ActivationsStoreSBERT.from_embeddings(x, own_cfg(), texts)
+    assert (sae.cfg["training"]["split_by"], store.split_by) == ("vector", "text")
+    cfg = own_cfg(act_size=16)
+    assert evaluate_sae(cfg, sae, store).metrics["split"] == "another corpus"
+    with_texts = fit(x[:200], texts[:200], dict_size=32, top_k=2, n_epochs=1, device="cpu")
+    assert (
+        evaluate_sae(cfg, with_texts, store).metrics["split"] == "held_out"
+    )  # a hash holds out the same text anywhere
 
 
 def test_a_model_that_made_them_is_remembered():

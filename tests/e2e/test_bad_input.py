@@ -145,15 +145,15 @@ def test_corpus_without_the_column_lists_its_columns(refused, tmp_path, name, co
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        ("", "empty (no row at all)"),
-        ('{"text": ""}\n{"text": null}\n{"text": "  "}\n', "empty (2 empty, 1 null)"),
-        ('{"text": 1}\n{"text": null}\n', "not a text (1 not text, 1 null)"),
+        ("", "it has no row"),
+        ('{"text": ""}\n{"text": null}\n{"text": "  "}\n', "every row of 'text' is empty (2 empty, 1 null)"),
+        ('{"text": 1}\n{"text": null}\n', "every row of 'text' is not a text (1 not text, 1 null)"),
     ],
 )
 def test_corpus_without_any_text(refused, tmp_path, content, reason):
     file = tmp_path / "empty.jsonl"
     file.write_text(content)
-    assert refused(dataset_path=file) == f"dataset_path='{file}' holds no text: every row of 'text' is {reason}"
+    assert refused(dataset_path=file) == f"dataset_path='{file}' holds no text: {reason}"
 
 
 def test_corpus_that_is_not_what_its_name_says(refused, tmp_path):
@@ -321,7 +321,7 @@ def test_bad_input_is_told_before_any_dataset_is_opened(refused):
 
 def test_unknown_pipeline_and_unknown_environment(refused, tmp_path):
     assert refused("--pipelines=trian") == (
-        "there is no pipeline 'trian'; choose one of encode, train, evaluate, compare; did you mean 'train'?"
+        "there is no pipeline 'trian'; choose one of encode, train, evaluate, compare, codes; did you mean 'train'?"
     )
     assert "conf/prod" in refused("--env=prod")
 

@@ -62,8 +62,10 @@ def test_options_are_keys_of_the_configuration_and_of_the_variant(folder):
 
 def test_pipelines_follow_each_other_and_models_are_listed(folder, call):
     assert call("train", "texts.csv", *SMALL, "--label-column", "kind").exit_code == 0
-    evaluated = call("evaluate", "texts.csv", "--text-column", "utterance", "--eval-fraction", "0.5")
+    evaluated = call("evaluate", "--eval-fraction", "0.5")  # of the corpus that it was trained on
     assert evaluated.exit_code == 0 and "evaluate/report.html" in evaluated.output
+    report = json.loads((folder / "data" / "08_reporting" / "topk" / "evaluate" / "metrics.json").read_text())
+    assert (report["dataset_path"], report["split"]) == ("texts.csv", "partly trained on")
     small = [option for option in SMALL if option not in ("--top-k", "4")]
     compared = call("compare", "texts.csv", *small, "--sae-types", "topk+vanilla", "--top-ks", "4+8")
     assert compared.exit_code == 0 and compared.output.count("topk") == 4, compared.output
@@ -74,14 +76,18 @@ def test_pipelines_follow_each_other_and_models_are_listed(folder, call):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["trian", "texts.csv"], "there is no command 'trian'; choose one of cache, compare,"),
+        (["trian", "texts.csv"], "there is no command 'trian'; choose one of cache, codes, compare,"),
+        (["train"], "Missing argument 'DATASET'"),
         (["train", "nowhere.csv"], "dataset_path='nowhere.csv' does not exist"),
         (["train", "texts.csv", "--dict-sizee", "5"], "'dict_sizee' is not a known key; did you mean 'dict_size'?"),
         (["train", "texts.csv", "--text-colum", "x"], "'text_colum' is not a known key; did you mean 'text_column'?"),
         (["train", "texts.csv", "--bandwidth"], "--bandwidth needs a value"),
         (["train", "texts.csv", "more.csv"], "'more.csv' is too much: there is one DATASET, and all else are options"),
         (["train", "texts.csv", "--top-k", "many"], "top_k='many' is not allowed: it must be a whole number"),
-        (["--pipelines", "trian"], "there is no pipeline 'trian'; choose one of encode, train, evaluate, compare"),
+        (
+            ["--pipelines", "trian"],
+            "there is no pipeline 'trian'; choose one of encode, train, evaluate, compare, codes",
+        ),
     ],
 )
 def test_bad_input_is_told_in_a_sentence(arguments, said, call):
@@ -91,6 +97,10 @@ def test_bad_input_is_told_in_a_sentence(arguments, said, call):
 
 def test_help_shows_every_key_once(call):
     shown = call("train", "--help").output
-    assert "--dict-size VALUE" in shown and "--resume / --no-resume" in shown and "[DATASET]" in shown
+    assert "--dict-size VALUE" in shown and "--resume / --no-resume" in shown and "train [OPTIONS] DATASET" in shown
     assert shown.index("--dict-size") < shown.index("--text-column") < shown.index("--top-ks")
-    assert "Run the pipeline compare." in call("--help").output and call("--version").output.strip()[0].isdigit()
+    assert (
+        call("train", "-h").output == shown
+        and "Run the pipeline compare." in call("--help").output
+        and call("--version").output.strip()[0].isdigit()
+    )

@@ -73,7 +73,7 @@ def test_texts_that_are_left_out_and_a_dictionary_that_is_too_large_are_told(cor
     assert cut in caplog.text
     metrics = json.loads((tmp_path / "08_reporting" / "topk" / "metrics.json").read_text())
     n_texts = metrics["n_train_texts"]
-    said = f"2,048 latents learn {n_texts} texts by heart; take more texts, or dict_size of at most {n_texts // 8}"
+    said = f"2,048 latents learn {n_texts} texts by heart; take more texts, or dict_size of at most {n_texts // 3}"
     assert f"FVU is {metrics['fvu']:.3f} on held-out texts and " in caplog.text and said in caplog.text
     caplog.clear()
     run_session("train", data_root=tmp_path, dataset_path=corpus_file, num_examples=None, dict_size=32)

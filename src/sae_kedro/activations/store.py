@@ -61,7 +61,8 @@ class ActivationsStoreSBERT:
             model_name: What made the embeddings, to be remembered with an SAE; None: unknown.
 
         Raises:
-            InputError: `x` has another size than `act_size` or holds whole numbers, or there is not one text a row.
+            InputError: `x` has another size than `act_size`, holds whole numbers or nothing that can be used, or there
+                is not one text a row.
         """
         corpus = InMemory(_as_array(x), texts)
         if cfg["act_size"] not in (None, corpus.act_size):
@@ -70,7 +71,9 @@ class ActivationsStoreSBERT:
                 f"act_size={corpus.act_size}"
             )
         cfg = post_init_cfg(cfg | {"act_size": corpus.act_size}) | dict.fromkeys(PLACE) | {"model_name": model_name}
-        return cls.from_cache(EmbeddingArray(corpus, ReadyVectors(cfg), cfg["num_examples"]), cfg)
+        embeddings = EmbeddingArray(corpus, ReadyVectors(cfg), cfg["num_examples"])
+        embeddings.fill()
+        return cls.from_cache(embeddings, cfg)
 
     @classmethod
     def from_cache(cls, cache: EmbeddingCache | EmbeddingArray, cfg: dict[str, Any]) -> ActivationsStoreSBERT:
@@ -86,6 +89,7 @@ class ActivationsStoreSBERT:
         self.act_size, self.device = int(cfg["act_size"]), torch.device(cfg["device"])
         self._buffer_size, self._seed = int(cfg["buffer_size"]), int(cfg["seed"])
         self.eval_fraction = float(cfg["eval_fraction"])
+        self.split_by = "text" if cache.corpus.has_texts else "vector"
         self._kept: Tensor | None = None  # the whole training split, when it fits the buffer
         self._batches = self._all_epochs()
 
@@ -226,7 +230,8 @@ def _as_array(x: Array) -> np.ndarray[Any, np.dtype[Any]]:
     if isinstance(x, Tensor):
         x = x.detach().cpu()
         return (x.float() if x.dtype == torch.bfloat16 else x).numpy()
-    return np.asarray(x)
+    x = np.asarray(x)
+    return np.stack(list(x)) if x.dtype == object and x.ndim == 1 and len({len(row) for row in x}) == 1 else x
 
 
 class _Stack:

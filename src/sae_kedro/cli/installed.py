@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import click
+from kedro.framework.cli.utils import CONTEXT_SETTINGS
 from kedro.framework.project import pipelines
 from pydantic.fields import FieldInfo
 
@@ -52,7 +53,8 @@ class _Pipeline(click.Command):
     """
 
     def __init__(self, name: str) -> None:
-        dataset = click.Argument(["dataset_path"], required=False, metavar="[DATASET]")
+        needed = "sae" not in pipelines[name].inputs()  # of a trained SAE the corpus is known
+        dataset = click.Argument(["dataset_path"], required=needed, metavar="DATASET" if needed else "[DATASET]")
         own_first = dict.fromkeys([name, *pipelines, *TABLES])
         tables = [table for table in own_first if table in TABLES]
         keys = {key: field for table in tables for key, field in TABLES[table].model_fields.items()}
@@ -61,10 +63,11 @@ class _Pipeline(click.Command):
             name,
             params=[dataset, *options],
             callback=self._run,
-            help=f"Run the pipeline {name} on DATASET: a local file, folder or glob, or a Hub dataset.\n\n"
+            help=f"Run the pipeline {name} on DATASET: a file, folder, glob or URL, a Hub dataset, or python-docs.\n\n"
             "Options are the keys of the configuration, and --KEY VALUE for those of a variant.",
             short_help=f"Run the pipeline {name}.",
-            context_settings={"ignore_unknown_options": True, "allow_extra_args": True, "max_content_width": 120},
+            context_settings=CONTEXT_SETTINGS
+            | {"ignore_unknown_options": True, "allow_extra_args": True, "max_content_width": 120},
         )
 
     def _run(self, **given: Any) -> None:
@@ -76,7 +79,9 @@ class _Pipeline(click.Command):
 
 def commands() -> click.Group:
     """Return all commands of `sae-kedro`."""
-    group = _Commands(help="Train and evaluate sparse autoencoders on sentence embeddings.")
+    group = _Commands(
+        help="Train and evaluate sparse autoencoders on sentence embeddings.", context_settings=CONTEXT_SETTINGS
+    )
     click.version_option(__version__, message="%(version)s")(group)
     for name in pipelines:
         if not name.startswith("_"):

@@ -36,6 +36,8 @@ class Corpus(ABC):
     """An ordered, re-readable stream of rows, of which those that are used are non-empty texts or have embeddings."""
 
     name: str
+    has_texts: bool = True
+    """Whether a row has a text, whose hash says which part it is in; otherwise that of its vector does."""
 
     @property
     @abstractmethod

@@ -32,6 +32,7 @@ class ArrayCorpus(Corpus):
 
     def __init__(self, name: str, shape: tuple[int, int], texts: Sequence[object] | None = None) -> None:
         self.name, (self.n_rows, self.act_size), self.row_texts = name, shape, texts
+        self.has_texts = texts is not None
 
     @abstractmethod
     def vectors(self, start: int, end: int) -> Vectors:
@@ -61,7 +62,7 @@ class InMemory(ArrayCorpus):
         shape = checked_shape("the embeddings", x.shape, x.dtype)
         if texts is not None and len(texts) != len(x):
             raise InputError(f"there are {len(texts):,} texts for {len(x):,} embeddings; give one text for each")
-        super().__init__("embeddings in memory", shape, texts)
+        super().__init__("embeddings in memory", shape, None if texts is None else list(texts))
         self._x = x
 
     @cached_property
@@ -93,6 +94,7 @@ class EmbeddedCorpus(Corpus):
 
     def __init__(self, texts: Corpus | None, vectors: Corpus, bad_lines: str) -> None:
         self.name, self._texts, self._vectors, self._bad_lines = vectors.name, texts, vectors, bad_lines
+        self.has_texts = texts is not None
         if texts is not None:
             self.name = texts.name
         rows = (row.vector if isinstance(row, Embedded) else row for row in vectors.rows())

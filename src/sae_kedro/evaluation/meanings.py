@@ -107,7 +107,7 @@ SPLITS = {
     "held_out": "held-out texts",
     "training": "training texts, because none was held out",
     "partly trained on": "texts some of which it was trained on, which flatters it",
-    "another corpus": "all texts of another corpus",
+    "another corpus": "texts of another corpus, which may hold some that it was trained on,",
 }
 """What the values of `split` mean."""
 

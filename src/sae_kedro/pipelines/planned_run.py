@@ -24,6 +24,8 @@ from sae_kedro.keys import ExperimentConfig
 
 PLACES = ("data_root", "cache_root")
 """Keys that name folders to write to."""
+CORPUS_KEYS = ("dataset_path", "dataset_config", "dataset_split", "dataset_revision", "text_column", "embedding_column")
+"""Keys that say which corpus is meant."""
 PATH_KEYS = ("sae_type", "data_root", "name")
 """Keys that are part of output paths: the catalog reads them from globals.yml and --params alone."""
 
@@ -47,6 +49,8 @@ class PlannedRun:
     """Folders that the run will write to, and no other run meanwhile: checks add theirs."""
     starts_anew: bool = field(default=False, init=False)
     """Whether the run replaces what is in its folders, its log included: a check says so."""
+    notes: list[str] = field(default_factory=list, init=False)
+    """What is to be said once all checks have passed."""
     _provided: dict[str, Any] = field(default_factory=dict, init=False)
     _derive: Callable[[dict[str, Any]], dict[str, Any]] = field(default_factory=lambda: post_init_cfg, init=False)
 
@@ -57,6 +61,7 @@ class PlannedRun:
         Raises:
             InputError: Whatever is wrong, in one sentence.
         """
+        self.parameters = self.parameters | self._corpus_of_sae()
         cfg = self._derive(self.parameters)
         given = {**self.shared, **self.given}
         for key in PATH_KEYS:
@@ -126,6 +131,19 @@ class PlannedRun:
             assert maker is not None
             self._provided[name] = maker(self)
         return self._provided[name]
+
+    def _corpus_of_sae(self) -> dict[str, Any]:
+        """Return what says which corpus the saved SAE was trained on, for a run that takes it and names no other."""
+        fields = ExperimentConfig.model_fields
+        named = any(self.parameters.get(key, fields[key].default) != fields[key].default for key in CORPUS_KEYS)
+        if named or "sae" not in self.inputs or "dataset_path" in self.given or not self.catalog.exists("sae"):
+            return {}
+        trained_with = self.catalog.load("sae").cfg
+        corpus = {key: trained_with.get(key) for key in CORPUS_KEYS}
+        if corpus["dataset_path"] in (None, fields["dataset_path"].default):
+            return {}
+        self.notes.append(f"No dataset_path is given: taking that of the SAE, {corpus['dataset_path']}")
+        return {key: value for key, value in corpus.items() if value is not None}
 
     def _writable(self, key: str, given: str) -> Path:
         folder = self.project_path / os.path.expanduser(given)

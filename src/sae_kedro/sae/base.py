@@ -8,10 +8,11 @@ sparse gradients included, is here.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from scipy import sparse
 from torch import Tensor, nn
 
 from sae_kedro.errors import InputError, shown
@@ -22,9 +23,6 @@ from sae_kedro.sae.contract import Array, Encoding, Forward, Progress, SAEOption
 from sae_kedro.sae.scaling import InputScaling
 from sae_kedro.sae.screening import Int8Product, chunk_rows
 from sae_kedro.validation import check_model
-
-if TYPE_CHECKING:
-    from scipy import sparse
 
 
 class SAE(InputScaling):
@@ -144,10 +142,9 @@ class SAE(InputScaling):
         Raises:
             InputError: `x` has another shape.
         """
-        from scipy import sparse
-
+        x = x if isinstance(x, Tensor) else np.asarray(x)
         if x.ndim != 2 or x.shape[1] != self.act_size:
-            raise InputError(f"transform needs embeddings (n, {self.act_size}); their shape is {tuple(x.shape)}")
+            raise InputError(f"transform needs embeddings (n, {self.act_size}), not texts; these are {tuple(x.shape)}")
         blocks = [sparse.csr_array((0, self.dict_size), dtype=np.float32)]
         for start in range(0, len(x), batch_size):
             block = x[start : start + batch_size]

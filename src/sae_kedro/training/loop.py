@@ -47,6 +47,10 @@ class EmbeddingSource(Protocol):
     def origin(self) -> dict[str, Any]:
         """What the SAE is to say of where they come from: `dataset_path`, `model_name`, ...; None where unknown."""
 
+    @property
+    def split_by(self) -> str:
+        """Whose hash decides what is held out: `text` or `vector`."""
+
     def epoch(self, number: int) -> Iterator[Tensor]:
         """Yield the shuffled minibatches of one epoch."""
 
@@ -141,6 +145,7 @@ def train(
     seconds = round(time.perf_counter() - start, 3)
     sae.cfg |= store.origin
     about = {"n_texts": n_train, "n_steps": n_steps, "seconds": seconds, "data": store.data_key}
+    about["split_by"] = store.split_by
     sae.cfg["training"] = about | ({"fvu": tracker.history[-1]["fvu"]} if tracker.history else {})
     return sae
 

@@ -83,7 +83,9 @@ class LocalFiles(Source):
             if (reason := rejected(row)) is None:
                 return
             reasons[reason] = reasons.get(reason, 0) + 1
-        counted = ", ".join(f"{number} {reason}" for reason, number in reasons.items()) or "no row at all"
+        if not reasons:
+            raise InputError(f"dataset_path={self.name!r} holds no text: it has no row")
+        counted = ", ".join(f"{number} {reason}" for reason, number in reasons.items())
         state = "empty" if reasons.keys() <= {"empty", "null"} else "not a text"
         raise InputError(
             f"dataset_path={self.name!r} holds no text: every row of {self.column.name!r} is {state} ({counted})"

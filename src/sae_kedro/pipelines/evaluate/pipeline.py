@@ -15,7 +15,7 @@ def create_pipeline(after_training: bool = False) -> Pipeline:
         after_training: Whether the run that trains it goes on with this. Its report has training curves; that of
             another run is written beside it, into a folder of its own.
     """
-    place, curves = ("", ["figure_training_curves"]) if after_training else ("evaluate.", [])
+    place, curves = ("", ["figure_training_curves"]) if after_training else ("evaluated_", [])
     metrics, latents = f"{place}metrics", f"{place}latents"
     reports = [f"{place}report", f"{place}report_markdown"]
     figures = [f"{place}figure_{name}" for name in figure_names()]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,6 @@ from sae_kedro.pipelines.train.nodes import model_folder
 from sae_kedro.sae.io import CFG_FILE, read_json
 from sae_kedro.training.checkpoint import check_resumable
 from sae_kedro.training.feasibility import check_trainable
-
-logger = logging.getLogger(__name__)
 
 MOST_NAMED = 4
 """Keys that a warning names."""
@@ -27,7 +24,7 @@ def train_sae(run: PlannedRun) -> None:
         check_resumable(folder / "checkpoints", cfg)
     check_trainable(cfg)
     if changed := _changes(folder, cfg):
-        logger.warning("This run replaces %s (%s); name=... keeps both", folder, changed)
+        run.notes.append(f"This run replaces {folder} ({changed}); name=... keeps both")
     run.writes.add(folder)
     run.starts_anew = not cfg["resume"]
 
