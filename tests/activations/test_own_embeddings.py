@@ -299,7 +299,7 @@ def test_an_sae_of_vectors_has_not_the_held_out_part_of_texts(tmp_path, own_cfg,
     x = sparse_data(400)
     texts = [f"text {number}" for number in range(400)]
     sae = fit(x, dict_size=32, top_k=2, n_epochs=1, device="cpu")
-    store = ActivationsStoreSBERT.from_embeddings(x, own_cfg(), texts)
+    store = ActivationsStoreSBERT.from_embeddings(x, own_cfg(act_size=16), texts)
     assert (sae.cfg["training"]["split_by"], store.split_by) == ("vector", "text")
     cfg = own_cfg(act_size=16)
     assert evaluate_sae(cfg, sae, store).metrics["split"] == "another corpus"
