@@ -1,14 +1,16 @@
-"""The Kedro dataset this project adds."""
+"""The Kedro datasets this project adds."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kedro.io import AbstractDataset
-from kedro_datasets._typing import JSONPreview
+from kedro_datasets._typing import JSONPreview, TablePreview
 
 if TYPE_CHECKING:
+    from sae_kedro.interpretation.features import Features
     from sae_kedro.sae.base import SAE
 
 
@@ -47,6 +49,39 @@ class SAEDataset(AbstractDataset["SAE", "SAE"]):
 
     def _exists(self) -> bool:
         return (self._folder / "cfg.json").is_file()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._folder)}
+
+
+class FeaturesDataset(AbstractDataset["Features", "Features"]):
+    """What latents stand for: `features.parquet`, the same as `.csv`, and what belongs to them, in a folder.
+
+    Args:
+        filepath: The folder.
+        metadata: Anything; kedro-viz reads its layer from here.
+    """
+
+    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+        self._folder = Path(filepath)
+        self.metadata = metadata
+
+    def load(self) -> Features:
+        """Read them."""
+        from sae_kedro.interpretation.features import Features
+
+        return Features.load(self._folder)
+
+    def save(self, data: Features) -> None:
+        """Write them."""
+        data.save(self._folder)
+
+    def preview(self) -> TablePreview:
+        """Show the first latents in kedro-viz."""
+        return TablePreview(json.loads(self.load().table.head(100).to_json(orient="split")))
+
+    def _exists(self) -> bool:
+        return (self._folder / "features.parquet").is_file()
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._folder)}

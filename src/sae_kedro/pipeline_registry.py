@@ -16,6 +16,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         "evaluate": _part("encode") + _part("evaluate"),
         "compare": _part("compare"),
         "codes": _part("encode") + _part("codes"),
+        "interpret": _part("encode") + _part("interpret"),
         "__default__": whole,
     }
 

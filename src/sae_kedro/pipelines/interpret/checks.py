@@ -1,0 +1,20 @@
+"""What must hold before latents are interpreted."""
+
+from __future__ import annotations
+
+from sae_kedro.corpora.opening import open_corpus
+from sae_kedro.errors import InputError
+from sae_kedro.pipelines.evaluate.checks import check_saved
+from sae_kedro.pipelines.planned_run import PlannedRun
+from sae_kedro.pipelines.train.nodes import model_folder
+
+
+def interpret_latents(run: PlannedRun) -> None:
+    """An SAE is there and belongs to these embeddings, which are of texts."""
+    check_saved(run)
+    if not open_corpus(run.cfg).has_texts:
+        raise InputError(
+            f"interpret needs texts, and {run.cfg['dataset_path']} holds embeddings alone; give the texts as dataset_path "
+            "and the embeddings as embedding_column"
+        )
+    run.writes.add(model_folder(run.cfg))

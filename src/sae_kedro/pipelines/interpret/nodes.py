@@ -1,0 +1,49 @@
+"""Nodes that say what latents stand for. Heavy libraries load inside them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sae_kedro.activations.store import ActivationsStoreSBERT
+    from sae_kedro.interpretation.features import Features
+    from sae_kedro.sae.base import SAE
+
+N_SHOWN = 10
+"""Latents that are shown at the end of a run."""
+
+
+def interpret_latents(sae: SAE, activations_store: ActivationsStoreSBERT) -> Features:
+    """Label every latent from the texts of the corpus, and score labels on texts that made none."""
+    import numpy as np
+    from scipy import sparse
+
+    from sae_kedro.interpretation.codes import encode_corpus
+    from sae_kedro.interpretation.interpret import interpret
+
+    store = activations_store
+    blocks = list(encode_corpus(sae.to(store.device), store))
+    texts = [text or "" for block in blocks for text in block.texts]
+    codes = sparse.vstack([block.codes for block in blocks], format="csr")
+    vectors = np.concatenate([store.cache.read(index).vectors.numpy() for index in store.cache.iter_shards()])
+    encode = None
+    if store.origin["model_name"] is not None:
+        encoder = store.cache.encoder.for_texts()
+
+        def encode(words: list[str]) -> NDArray[np.float32]:
+            return encoder.encode(words).numpy()
+
+    return interpret(sae, codes, texts, vectors, encode)
+
+
+def show_features(features: Features) -> str:
+    """List the latents whose labels hold best on texts that made none."""
+    table: Any = features.table.dropna(subset="label").nlargest(N_SHOWN, "label_auroc")
+    lines = [f"{row.latent:>6}  {row.label_auroc:.2f}  {row.label}: {', '.join(row.keywords)}" for row in table.itertuples()]
+    told = features.summary
+    head = f"{told['n_labelled']:,} of {len(features.table):,} latents have a label"
+    if told["label_auroc"] is not None:
+        head += f"; on texts that made none, AUROC {told['label_auroc']:.3f}, a wrong label {told['floor_auroc']:.3f}"
+    return "\n".join([head, *lines]) + "\n"
