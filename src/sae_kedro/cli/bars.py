@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from rich.bar import Bar
 from rich.console import Console
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from sae_kedro.interpretation.explain import Explanation
+    from sae_kedro.interpretation.explain import Explanation, Term
 
 WIDEST = 100
 """Columns that are used at most."""
@@ -21,15 +20,22 @@ SMALLEST = 0.005
 GREY_BELOW = 0.65
 """Labels whose AUROC is lower say little, and are shown in grey."""
 
-PAIR = {"both": ("both",), "only the first": ("first",), "only the second": ("second",)}
-GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
-    "text": {"what it is made of": ("both",)},
-    "cosine": PAIR,
-    "neighbour": {"": ("both", "first", "second")},
-    "squared_distance": {"more or less of the same": ("both",)} | dict(list(PAIR.items())[1:]),
-    "cosine_difference": {"for the first, or against it if below 0": ("both", "first", "second", "query")},
+Group = Callable[["Term"], bool]
+PAIR: dict[str, Group] = {
+    "both": lambda term: term.kind == "both",
+    "only the first": lambda term: term.kind == "first",
+    "only the second": lambda term: term.kind == "second",
 }
-"""Headings and the kinds of terms below them, for each way to show an explanation."""
+GROUPS: dict[str, dict[str, Group]] = {
+    "text": {"features": lambda term: True},
+    "neighbour": {"": lambda term: True},
+    "cosine": PAIR,
+    "squared_distance": {
+        {"both": "both, unlike strong"}.get(heading, heading): group for heading, group in PAIR.items()
+    },
+    "cosine_difference": {"for the first": lambda term: term.value >= 0, "for the second": lambda term: term.value < 0},
+}
+"""Headings and the latents that are listed below them, for each way to show an explanation."""
 REST = {"common": "what all texts share", "residual": "not explained by the SAE"}
 
 
@@ -44,11 +50,11 @@ class Bars:
         self.console, self.top = Console(highlight=False), top
         self.width = min(WIDEST, self.console.width)
 
-    def line(self, text: str = "", style: str = "", indent: int = 0) -> None:
-        """Print one line, or more if the terminal is narrow."""
-        self.console.print(Padding(Text(text, style), (0, 0, 0, indent)), width=self.width)
+    def line(self, text: str, style: str = "") -> None:
+        """Print a line, or more if it is long."""
+        self.console.print(Text(text, style), width=self.width)
 
-    def show(self, found: Explanation, way: str, scores: Mapping[int, float], words: Mapping[int | None, str]) -> None:
+    def show(self, found: Explanation, way: str, scores: Mapping[int, float], words: Mapping[int, str]) -> None:
         """Print a bar for each of the largest shares, and sums that add up.
 
         Args:
@@ -59,18 +65,18 @@ class Bars:
         """
         scale = max(abs(term.value) for term in found.terms)
         grid = self._grid(any(words.values()))
-        for heading, kinds in GROUPS[way].items():
-            terms = [term for term in found.terms if term.kind in kinds]
+        for heading, belongs in GROUPS[way].items():
+            terms = [term for term in found.terms if term.latent is not None and belongs(term)]
             if heading and terms:
                 grid.add_row(Text(heading, "bold"), Text(f"{sum(term.value for term in terms):.2f}", "bold"))
             shown = [term for term in terms if abs(term.value) >= SMALLEST][: self.top]
             for term in shown:
-                doubtful = term.latent is not None and scores.get(term.latent, 1.0) < GREY_BELOW
-                label = Text(f"  {term.label}", "dim" if doubtful else "")
+                assert term.latent is not None
+                label = Text(f"  {term.label}", "dim" if scores.get(term.latent, 1) < GREY_BELOW else "")
                 told = Text(words.get(term.latent, ""), "italic dim")
                 grid.add_row(label, f"{term.value:.2f}", _bar(term.value, scale), told)
             if rest := [term.value for term in terms[len(shown) :]]:
-                grid.add_row(Text(f"  {len(rest)} more", "dim"), f"{sum(rest):.2f}", _bar(sum(rest), scale))
+                grid.add_row(Text(f"  {len(rest)} more", "dim"), Text(f"{sum(rest):.2f}", "dim"))
         for kind, heading in REST.items():
             value = sum(term.value for term in found.terms if term.kind == kind)
             grid.add_row(Text(heading, "bold"), Text(f"{value:.2f}", "bold"), _bar(value, scale))
@@ -79,20 +85,22 @@ class Bars:
         self.console.print(grid)
 
     def pairs(self, found: Explanation, n: int) -> None:
-        """Print the strongest pairs of different latents."""
-        pairs = [pair for pair in found.pairs if pair.value >= SMALLEST][:n]
-        if pairs:
-            self.line()
-            self.line("related, not the same", "bold")
-        grid = self._grid(False)
-        for pair in pairs:
-            grid.add_row(Text("  " + " ~ ".join(pair.labels)), f"{pair.value:.2f}", "")
-        self.console.print(grid)
+        """Print the strongest pairs of different latents, whichever text has which of them."""
+        together: dict[tuple[str, ...], float] = {}
+        for pair in found.pairs:
+            key = pair.labels if pair.labels in together else pair.labels[::-1]
+            key = key if key in together else pair.labels
+            together[key] = together.get(key, 0) + pair.value
+        best = sorted(together.items(), key=lambda item: -item[1])[:n]
+        if best := [(labels, value) for labels, value in best if value >= SMALLEST]:
+            self.line("\nrelated, not the same", "bold")
+        for labels, value in best:
+            self.line(f"  {value:.2f}  {' ~ '.join(labels)}")
 
     def _grid(self, words: bool) -> Table:
         grid = Table.grid(padding=(0, 2, 0, 0))
         grid.width = self.width
-        grid.add_column(ratio=5, no_wrap=True, overflow="ellipsis")
+        grid.add_column(ratio=6, no_wrap=True, overflow="ellipsis")
         grid.add_column(width=5, justify="right", no_wrap=True)
         grid.add_column(ratio=3)
         if words:

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from sae_kedro.sae.base import SAE
 
 ITS_OWN = "the corpus of the SAE"
-WORDS = 2
-"""Words of a text that are shown beside a latent."""
 SIDES = {1: ("",), 2: ("first ", "second"), 3: ("query ", "first ", "second")}
 
 
@@ -146,12 +144,8 @@ class _Run:
             defaults = get_experiment_cfg()
             cfg |= {key: defaults[key] for key in (*PLACE, "embedding_column")} | {"dataset_path": self._corpus}
         if cfg.get("dataset_path") is None:
-            raise InputError(
-                f"the SAE of run {self.name!r} does not say what it was trained on; name it: --corpus DATASET"
-            )
-        store = ActivationsStoreSBERT(None, get_experiment_cfg(**cfg))
-        store.cache.fill()
-        return store
+            raise InputError(f"run {self.name!r} does not say which corpus its SAE is of; name one: --corpus DATASET")
+        return ActivationsStoreSBERT(None, get_experiment_cfg(**cfg))
 
     def encoded(self, texts: tuple[str, ...]) -> list[Item]:
         """Encode texts."""
@@ -180,7 +174,7 @@ class _Run:
         from sae_kedro.interpretation import explain as ways
 
         way = ways.explain_difference if difference else ways.explain_ranking if len(items) == 3 else ways.explain
-        explanation = way(self.sae, *(item.vector for item in items), labels=self.labels)  # type: ignore[operator]
+        explanation = way(self.sae, *(item.vector for item in items), labels=self.labels)
         latents = [term.latent for term in explanation.terms if term.latent is not None]
         return Found(items, explanation, [self._words(item, latents) for item in items])
 
@@ -220,7 +214,7 @@ def _active(found: Found, term: Term) -> list[Highlights | None]:
 
 def _json(found: Found, run: _Run) -> dict[str, Any]:
     told = found.explanation.to_json()
-    for place, (shown_term, term) in enumerate(zip(told["terms"], found.explanation.terms, strict=True)):
+    for shown_term, term in zip(told["terms"], found.explanation.terms, strict=True):
         if term.latent is not None:
             shown_term["label_auroc"] = run.scores.get(term.latent)
             shown_term["words"] = [
@@ -247,7 +241,7 @@ def _print(found: list[Found], run: _Run, top: int, compact: bool) -> None:
             for side, item in zip(SIDES[len(items)], items, strict=True):
                 bars.line(f"{side} {item}".strip())
             bars.line(f"\n{_headline(each, run.sae)}", "bold")
-        words = {term.latent: _few(_active(each, term), term.latent) for term in explanation.terms if term.latent}
+        words = {i: _few(_active(each, term), i) for term in explanation.terms if (i := term.latent) is not None}
         bars.show(explanation, way, run.scores, words)
         if not compact:
             bars.pairs(explanation, top)
@@ -256,14 +250,15 @@ def _print(found: list[Found], run: _Run, top: int, compact: bool) -> None:
 
 
 def _few(texts: list[Highlights | None], latent: int) -> str:
-    """Write the words that switch a latent on, of one text after the other."""
-    return " ~ ".join(filter(None, (" ".join(words.top(latent, WORDS)) for words in texts if words)))
+    """Write the words that switch a latent on: two of one text, or one of each."""
+    words = [word for read in texts if read for word in read.top(latent, 2 if len(texts) == 1 else 1)]
+    return (" " if len(texts) == 1 else " ~ ").join({word.casefold(): word for word in words}.values())
 
 
 def _headline(found: Found, sae: SAE) -> str:
     explanation, items = found.explanation, found.items
     if len(items) == 1:
-        return "shares of the text"
+        return "what the text is made of"
     if explanation.measure == "cosine":
         usual = float(sae.train_mean.square().sum())
         alike = all(abs(float(item.vector.norm()) - 1) < 1e-3 for item in items)  # a mean of others tells no cosine
@@ -275,10 +270,8 @@ def _headline(found: Found, sae: SAE) -> str:
 
 
 def _notes(found: list[Found], run: _Run) -> Iterator[str]:
-    truncated = {
-        str(i): None for each in found for i, w in zip(each.items, each.words, strict=True) if w and w.truncated
-    }
-    for item in truncated:
+    read = [pair for each in found for pair in zip(each.items, each.words, strict=True)]
+    for item in dict.fromkeys(str(item) for item, words in read if words and words.truncated):
         yield f"the model reads the beginning only of: {item[:40]}..."
     if any(each.explanation.terms[0].kind == "residual" for each in found):
         yield "the largest part is one that this SAE does not explain: trust these bars little"

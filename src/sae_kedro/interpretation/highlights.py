@@ -36,10 +36,10 @@ class Highlights(NamedTuple):
         return self.values[:, self.latents.index(latent)]
 
     def top(self, latent: int, n: int) -> list[str]:
-        """List up to `n` words that speak most for a latent, in the order of the text."""
-        values = self.of(latent)
+        """List up to `n` words that speak for a latent more than for the others here, in the order of the text."""
+        values = self.of(latent) - self.values.mean(axis=1)
         order = [i for i in np.argsort(-values, kind="stable").tolist() if _WORD.search(self.words[i])]
-        return [self.words[i] for i in sorted(order[:n]) if values[i] > 0]
+        return [self.words[i] for i in sorted(order[:n]) if self.of(latent)[i] > 0]
 
 
 def highlight(sae: SAE, text: str, latents: list[int], model: Any) -> Highlights:

@@ -36,7 +36,7 @@ def row(store: ActivationsStoreSBERT, number: int) -> Row:
         if 0 <= number - before < len(vectors):
             return Row(number, cache.texts(index)[number - before], vectors[number - before], 1.0)
         before += len(vectors)
-    raise InputError(f"there is no row {number:,} in {cache.corpus.name}; its rows are 0 to {before - 1:,}")
+    raise InputError(f"there is no row {number:,} in {cache.corpus.name}, which has {before:,}, counted from 0")
 
 
 def neighbours(store: ActivationsStoreSBERT, like: Tensor, n: int, but: str | int | None = None) -> list[Row]:
