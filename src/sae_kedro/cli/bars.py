@@ -21,18 +21,17 @@ GREY_BELOW = 0.65
 """Labels whose AUROC is lower say little, and are shown in grey."""
 
 Group = Callable[["Term"], bool]
+FEATURE: Group = lambda term: term.latent is not None  # noqa: E731
 PAIR: dict[str, Group] = {
     "both": lambda term: term.kind == "both",
     "only the first": lambda term: term.kind == "first",
     "only the second": lambda term: term.kind == "second",
 }
 GROUPS: dict[str, dict[str, Group]] = {
-    "text": {"features": lambda term: True},
-    "neighbour": {"": lambda term: True},
+    "text": {"features": FEATURE},
+    "neighbour": {"": FEATURE},
     "cosine": PAIR,
-    "squared_distance": {
-        {"both": "both, unlike strong"}.get(heading, heading): group for heading, group in PAIR.items()
-    },
+    "squared_distance": PAIR,
     "cosine_difference": {"for the first": lambda term: term.value >= 0, "for the second": lambda term: term.value < 0},
 }
 """Headings and the latents that are listed below them, for each way to show an explanation."""

@@ -214,13 +214,17 @@ def _active(found: Found, term: Term) -> list[Highlights | None]:
 
 def _json(found: Found, run: _Run) -> dict[str, Any]:
     told = found.explanation.to_json()
-    for shown_term, term in zip(told["terms"], found.explanation.terms, strict=True):
-        if term.latent is not None:
-            shown_term["label_auroc"] = run.scores.get(term.latent)
-            shown_term["words"] = [
-                words and [list(pair) for pair in zip(words.words, words.of(term.latent).tolist(), strict=True)]
+    for entry, term in zip(told["terms"], found.explanation.terms, strict=True):
+        latent = term.latent
+        entry["label_auroc"] = None if latent is None else run.scores.get(latent)
+        entry["words"] = (
+            None
+            if latent is None
+            else [
+                words and [list(pair) for pair in zip(words.words, words.of(latent).tolist(), strict=True)]
                 for words in _active(found, term)
             ]
+        )
     items = [{"text": item.text} | ({} if item.row is None else {"row": item.row}) for item in found.items]
     return {"texts": items, **told}
 
