@@ -12,7 +12,10 @@ from click.testing import CliRunner
 
 from running import run_session
 from sae_kedro import explain, fit, load_sae, save_sae
+from sae_kedro.activations.shards import CACHES, read_shard
 from sae_kedro.cli import sae as commands
+from sae_kedro.cli.bars import Bars
+from sae_kedro.interpretation.explain import Explanation, Pair
 
 A, B, C = "Open the file and read its lines.", "Read a line from an open file.", "Return the sine of x."
 
@@ -89,7 +92,13 @@ def test_bars_tell_what_two_texts_share_and_what_the_sae_does_not_explain(call, 
     numbers = [float(next(line for line in lines if line.startswith(s)).removeprefix(s).split()[0]) for s in starts]
     assert sum(numbers) == pytest.approx(float(lines[3].split()[1].rstrip(",")), abs=0.03)
     assert "█" in result.stdout and "  name of " in result.stdout and "  latent " in result.stdout
-    assert "related, not the same" in result.stdout and "no names yet" not in result.stdout
+    assert "no names yet" not in result.stdout
+
+
+def test_pairs_are_told_once_whichever_text_has_which_latent(capsys):
+    pairs = [Pair(1, 2, ("a", "b"), 0.2), Pair(2, 1, ("b", "a"), 0.1), Pair(1, 3, ("a", "c"), 0.004)]
+    Bars(6).pairs(Explanation("cosine", 1.0, [], {}, pairs), 6)
+    assert capsys.readouterr().out == "\nrelated, not the same\n  0.30  a ~ b\n"
 
 
 @pytest.mark.parametrize(
@@ -113,10 +122,12 @@ def test_the_run_that_was_trained_last_is_taken(call, root):
     assert object_of(result)["run"] == "vectors"
 
 
-def test_neighbours_are_those_of_the_embeddings_and_each_is_explained(call, docs, minilm):
+def test_neighbours_are_those_of_the_embeddings_and_each_is_explained(call, root, docs):
     told = object_of(call(docs[7], "--corpus", "--neighbours", "4", "--json"))
     used = docs[:200]  # num_examples of the test environment
-    cosines = minilm.encode(used) @ minilm.encode(docs[7])
+    (shard,) = (root / CACHES).glob("*/shard-*.parquet")
+    x = np.stack(read_shard(shard, ["embedding"])[1]["embedding"].to_numpy())
+    cosines = x @ x[7]
     best = [i for i in np.argsort(-cosines) if used[i] != docs[7]][:4]
     assert [each["texts"][1]["row"] for each in told["neighbours"]] == best
     assert [each["texts"][1]["text"] for each in told["neighbours"]] == [used[i] for i in best]
@@ -146,7 +157,7 @@ def test_rows_without_texts_are_explained(call, root):
         ([A, "--difference"], "topk", "--difference tells what sets two texts apart, and 1 are given"),
         (["--row", "200"], "topk", "there is no row 200 in "),
         (["--row", "0"], "vectors", "run 'vectors' does not say which corpus its SAE is of; name one: --corpus"),
-        (["--row", "0", "--corpus", "{root}/vectors.npy"], "topk", "act_size=384"),
+        (["--row", "0", "--corpus", "{root}/vectors.npy"], "topk", "takes embeddings (n, 384), and"),
         ([A, "--corpus", "nowhere.csv"], "topk", "dataset_path='nowhere.csv' does not exist"),
     ],
 )

@@ -21,15 +21,14 @@ GREY_BELOW = 0.65
 """Labels whose AUROC is lower say little, and are shown in grey."""
 
 Group = Callable[["Term"], bool]
-FEATURE: Group = lambda term: term.latent is not None  # noqa: E731
 PAIR: dict[str, Group] = {
     "both": lambda term: term.kind == "both",
     "only the first": lambda term: term.kind == "first",
     "only the second": lambda term: term.kind == "second",
 }
 GROUPS: dict[str, dict[str, Group]] = {
-    "text": {"features": FEATURE},
-    "neighbour": {"": FEATURE},
+    "text": {"features": bool},
+    "neighbour": {"": bool},
     "cosine": PAIR,
     "squared_distance": PAIR,
     "cosine_difference": {"for the first": lambda term: term.value >= 0, "for the second": lambda term: term.value < 0},

@@ -93,7 +93,9 @@ def decompose(sae: SAE, x: Array) -> Sum:
         weights += scale * (codes.T @ (spread / norms))
         common += (spread / norms).sum() * base + (shift / norms).sum()
         some = slice(0, CHECKED)
-        x_hat = spread[some, None] * (scale * (codes[some] @ _double(sae.W_dec)) + base) + shift[some, None]
+        fired = np.unique(codes[some].indices)
+        explained = codes[some][:, fired] @ directions(sae, fired)
+        x_hat = spread[some, None] * (scale * explained + base) + shift[some, None]
         _check_linear(sae, rows[some], x_hat, norms[some])
     total, weights, common = total / len(x), weights / len(x), common / len(x)
     active = np.flatnonzero(weights)
