@@ -7,6 +7,8 @@ import re
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
@@ -79,6 +81,11 @@ def test_json_adds_up_to_the_cosine_of_the_model(call, root, minilm):
     assert ranked["cosine_difference"] == pytest.approx(ranked["sum"]) and ranked["sum"] > 0.2
     assert apart["squared_distance"] == pytest.approx(2 - 2 * told["cosine"])
     assert object_of(call(A, "--json"))["sum"] == pytest.approx(1)
+
+
+def test_a_byte_that_is_no_text_does_not_stop_it(call):
+    told = object_of(call("Open the file \udc80.", B, "--json"))
+    assert told["texts"][0]["text"] == "Open the file ?."
 
 
 def test_bars_tell_what_two_texts_share_and_what_the_sae_does_not_explain(call, table):
@@ -179,8 +186,13 @@ def test_a_model_that_is_not_there_and_one_folder_without_runs_are_told(call, ro
         assert result.exit_code == 1 and sentence in result.output and result.output.count("\n") == 1
 
 
-def test_a_table_of_other_features_is_refused(call, table):
-    table(latent=range(300), label=["x"] * 300, label_auroc=[0.5] * 300)
-    assert "is of another SAE: it has 300 latents, and this one 256" in call(A, B).output
+def test_a_table_of_other_features_is_refused(call, table, root):
+    file = table(latent=range(300), label=["x"] * 300, label_auroc=[0.5] * 300)
+    assert f"{file} is of another SAE than " in call(A, B).output
+    rows = pa.table({"latent": [1], "label": ["x"], "label_auroc": [0.9]})
+    own = json.loads((root / "06_models" / "topk" / "cfg.json").read_text())["sha256"]["weights"]
+    for digest, code in ((own, 0), (own[::-1], 1)):
+        pq.write_table(rows.replace_schema_metadata({"sae_sha256": digest}), file)
+        assert call(A, B).exit_code == code
     table(latent=[1], name=["x"])
     assert "features.parquet cannot be read as a table of features" in call(A, B).output

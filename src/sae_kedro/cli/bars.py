@@ -27,8 +27,8 @@ PAIR: dict[str, Group] = {
     "only the second": lambda term: term.kind == "second",
 }
 GROUPS: dict[str, dict[str, Group]] = {
-    "text": {"features": bool},
-    "neighbour": {"": bool},
+    "text": {"features": lambda _: True},
+    "neighbour": {"": lambda _: True},
     "cosine": PAIR,
     "squared_distance": PAIR,
     "cosine_difference": {"for the first": lambda term: term.value >= 0, "for the second": lambda term: term.value < 0},

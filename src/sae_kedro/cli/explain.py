@@ -4,46 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from sae_kedro.cli import places
-from sae_kedro.errors import InputError, nearest, shown
+from sae_kedro.cli.trained import ITS_OWN, Found, TrainedRun
+from sae_kedro.errors import InputError
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from sae_kedro.activations.encoder import EmbeddingModel
-    from sae_kedro.activations.store import ActivationsStoreSBERT
-    from sae_kedro.interpretation.explain import Explanation, Term
+    from sae_kedro.interpretation.explain import Term
     from sae_kedro.interpretation.highlights import Highlights
     from sae_kedro.sae.base import SAE
 
-ITS_OWN = "the corpus of the SAE"
 SIDES = {1: ("",), 2: ("first ", "second"), 3: ("query ", "first ", "second")}
-
-
-class Item(NamedTuple):
-    """A text or a row that is explained."""
-
-    text: str | None
-    vector: Tensor
-    row: int | None = None
-
-    def __str__(self) -> str:
-        return f"row {self.row:,}" if self.text is None else " ".join(self.text.split())
-
-
-class Found(NamedTuple):
-    """What is explained, and how."""
-
-    items: list[Item]
-    explanation: Explanation
-    words: list[Highlights | None]
-    """Of each item; None where they cannot be told."""
 
 
 @click.command()
@@ -86,7 +60,7 @@ def explain(
     for place, text in enumerate(texts, 1):
         if not text.strip():
             raise InputError(f"text {place} is empty; give one with at least a word")
-    run = _Run(data_root, name, corpus)
+    run = TrainedRun(data_root, name, corpus)
     items = [*run.encoded(texts), *map(run.row, rows)]
     if n == 1 and corpus is not None:
         found = [run.explained([items[0], other]) for other in run.neighbours(items[0], neighbours)]
@@ -100,136 +74,24 @@ def explain(
     _print(found, run, top, compact=n == 1 and corpus is not None)
 
 
-class _Run:
-    """A trained SAE, and what belongs to it, loaded when it is asked for."""
-
-    def __init__(self, data_root: str | None, name: str | None, corpus: str | None) -> None:
-        from sae_kedro.sae.io import load_sae
-
-        self._given, self.root, self._corpus = data_root, places.data_root(data_root), corpus
-        runs = {file.parent.name: file for file in sorted((self.root / "06_models").glob("*/cfg.json"))}
-        if not runs:
-            raise InputError(f"there is no trained SAE in {self.root / '06_models'}; `kedro run` trains one")
-        if name is not None and name not in runs:
-            raise InputError(
-                f"there is no run {shown(name)} in {self.root / '06_models'}{nearest(name, runs)}; "
-                "`kedro sae models` lists those that are there"
-            )
-        self.name = name or max(runs, key=lambda run: runs[run].stat().st_mtime)
-        self.sae: SAE = load_sae(runs[self.name].parent)
-        self.labels, self.scores = _names(self.root / "08_reporting" / self.name / "features.parquet", self.sae)
-
-    @cached_property
-    def model(self) -> EmbeddingModel:
-        """What encodes texts."""
-        from transformers.utils import logging
-
-        from sae_kedro.interpretation.explain import model_of
-
-        logging.disable_progress_bar()  # of weights that load in a second
-        return model_of(self.sae)
-
-    @cached_property
-    def store(self) -> ActivationsStoreSBERT:
-        """The corpus."""
-        from sae_kedro.activations.store import PLACE, ActivationsStoreSBERT
-        from sae_kedro.config import get_experiment_cfg
-        from sae_kedro.keys import ExperimentConfig
-
-        cfg = {key: value for key, value in self.sae.cfg.items() if key in ExperimentConfig.model_fields}
-        cfg |= {"device": "auto", "data_root": str(self.root), "label_column": None}
-        if self._given is None:
-            cfg["cache_root"] = places.of_project()[1]
-        if self._corpus not in (None, ITS_OWN):
-            defaults = get_experiment_cfg()
-            cfg |= {key: defaults[key] for key in (*PLACE, "embedding_column")} | {"dataset_path": self._corpus}
-        if cfg.get("dataset_path") is None:
-            raise InputError(f"run {self.name!r} does not say which corpus its SAE is of; name one: --corpus DATASET")
-        return ActivationsStoreSBERT(None, get_experiment_cfg(**cfg))
-
-    def encoded(self, texts: tuple[str, ...]) -> list[Item]:
-        """Encode texts."""
-        from sae_kedro.interpretation.explain import embed
-
-        if not texts:
-            return []
-        return [Item(text, x) for text, x in zip(texts, embed(self.sae, list(texts), self.model), strict=True)]
-
-    def row(self, number: int) -> Item:
-        """Take a row of the corpus."""
-        from sae_kedro.interpretation.neighbours import row
-
-        found = row(self.store, number)
-        return Item(found.text, found.vector, number)
-
-    def neighbours(self, item: Item, n: int) -> Iterator[Item]:
-        """Find what is nearest to an item, but for itself."""
-        from sae_kedro.interpretation.neighbours import neighbours
-
-        for found in neighbours(self.store, item.vector, n, item.text if item.row is None else item.row):
-            yield Item(found.text, found.vector, found.number)
-
-    def explained(self, items: list[Item], difference: bool = False) -> Found:
-        """Explain items to each other."""
-        from sae_kedro.interpretation import explain as ways
-
-        way = ways.explain_difference if difference else ways.explain_ranking if len(items) == 3 else ways.explain
-        explanation = way(self.sae, *(item.vector for item in items), labels=self.labels)
-        latents = [term.latent for term in explanation.terms if term.latent is not None]
-        return Found(items, explanation, [self._words(item, latents) for item in items])
-
-    def _words(self, item: Item, latents: list[int]) -> Highlights | None:
-        from sae_kedro.interpretation.highlights import highlight
-
-        if item.text is None:
-            return None
-        try:
-            return highlight(self.sae, item.text, latents, self.model)
-        except InputError:  # another kind of model, or of encoder
-            return None
-
-
-def _names(file: Path, sae: SAE) -> tuple[dict[int, str], dict[int, float]]:
-    """Read labels and their scores, where latents have been interpreted."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    if not file.is_file():
-        return {}, {}
-    try:
-        rows = pq.read_table(file, columns=["latent", "label", "label_auroc"]).to_pylist()
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{file} cannot be read as a table of features: {' '.join(str(error).split())}") from error
-    if len(rows) > sae.dict_size or any(not 0 <= row["latent"] < sae.dict_size for row in rows):
-        raise InputError(f"{file} is of another SAE: it has {len(rows):,} latents, and this one {sae.dict_size:,}")
-    labels = {row["latent"]: row["label"] for row in rows if row["label"]}
-    return labels, {row["latent"]: row["label_auroc"] for row in rows if row["label_auroc"] is not None}
-
-
 def _active(found: Found, term: Term) -> list[Highlights | None]:
     """Return the words of each text on which a latent is active, and None for the others."""
     weights = (None, term.first, term.second)[-len(found.words) :] if len(found.words) > 1 else (term.first,)
     return [words if weight else None for words, weight in zip(found.words, weights, strict=True)]
 
 
-def _json(found: Found, run: _Run) -> dict[str, Any]:
+def _json(found: Found, run: TrainedRun) -> dict[str, Any]:
     told = found.explanation.to_json()
     for entry, term in zip(told["terms"], found.explanation.terms, strict=True):
-        latent = term.latent
-        entry["label_auroc"] = None if latent is None else run.scores.get(latent)
-        entry["words"] = (
-            None
-            if latent is None
-            else [
-                words and [list(pair) for pair in zip(words.words, words.of(latent).tolist(), strict=True)]
-                for words in _active(found, term)
-            ]
-        )
+        entry |= {"label_auroc": None, "words": None}
+        if (latent := term.latent) is not None:
+            entry["label_auroc"] = run.scores.get(latent)
+            entry["words"] = [words and words.pairs(latent) for words in _active(found, term)]
     items = [{"text": item.text} | ({} if item.row is None else {"row": item.row}) for item in found.items]
     return {"texts": items, **told}
 
 
-def _print(found: list[Found], run: _Run, top: int, compact: bool) -> None:
+def _print(found: list[Found], run: TrainedRun, top: int, compact: bool) -> None:
     from sae_kedro.cli.bars import Bars
 
     bars = Bars(top)
@@ -273,7 +135,7 @@ def _headline(found: Found, sae: SAE) -> str:
     return f"the {closer} is closer to the query: its cosine is larger by {abs(explanation.value):.2f}"
 
 
-def _notes(found: list[Found], run: _Run) -> Iterator[str]:
+def _notes(found: list[Found], run: TrainedRun) -> Iterator[str]:
     read = [pair for each in found for pair in zip(each.items, each.words, strict=True)]
     for item in dict.fromkeys(str(item) for item, words in read if words and words.truncated):
         yield f"the model reads the beginning only of: {item[:40]}..."

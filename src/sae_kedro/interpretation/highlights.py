@@ -35,6 +35,10 @@ class Highlights(NamedTuple):
         """Return what each word adds to a latent: `(n_words,)`."""
         return self.values[:, self.latents.index(latent)]
 
+    def pairs(self, latent: int) -> list[tuple[str, float]]:
+        """List each word with what it adds to a latent."""
+        return list(zip(self.words, self.of(latent).tolist(), strict=True))
+
     def top(self, latent: int, n: int) -> list[str]:
         """List up to `n` words that speak for a latent more than for the others here, in the order of the text."""
         values = self.of(latent) - self.values.mean(axis=1)
@@ -61,7 +65,8 @@ def highlight(sae: SAE, text: str, latents: list[int], model: Any) -> Highlights
     if not sae.linear_encoder:
         raise InputError(f"{type(sae).__name__} has no encoder matrix, so its codes do not split by word")
     _check_mean(model)
-    tokens, spans, truncated = _tokenised(sae, model, clean_text(text))
+    text = clean_text(text)
+    tokens, spans, truncated = _tokenised(sae, model, text)
     with torch.inference_mode():
         parts = model[0]({key: value.to(model.device) for key, value in tokens.items()})["token_embeddings"][0]
     vectors = parts.double().cpu().numpy()
