@@ -14,7 +14,7 @@ def interpret_latents(run: PlannedRun) -> None:
     check_saved(run)
     if not open_corpus(run.cfg).has_texts:
         raise InputError(
-            f"interpret needs texts, and {run.cfg['dataset_path']} holds embeddings alone; give the texts as dataset_path "
-            "and the embeddings as embedding_column"
+            f"interpret needs texts, and {run.cfg['dataset_path']} holds embeddings alone; give the texts as "
+            "dataset_path and the embeddings as embedding_column"
         )
     run.writes.add(model_folder(run.cfg))
