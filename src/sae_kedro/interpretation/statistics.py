@@ -100,6 +100,13 @@ def _ranks_from_zero(values: NDArray[Any], cell: Ints, sizes: Floats, n_cells: i
     return np.asarray(np.where(values > 0, midrank + n_zeros, midrank) - (n_negative + (n_zeros + 1) / 2))
 
 
+def ranks_within(values: Floats, strata: Ints) -> Floats:
+    """Rank numbers within strata, about a constant of each stratum, and divide by the stratum's size plus one."""
+    counts = np.bincount(strata)
+    sizes = counts[strata].astype(np.float64)
+    return _ranks_from_zero(values, strata, sizes, len(counts)) / (sizes + 1)
+
+
 def _central(first: Floats, second: Floats, third: Floats, sizes: Floats) -> tuple[Floats, Floats]:
     """Return Σ(v - mean)² and Σ(v - mean)³ from Σv, Σv² and Σv³ of each stratum."""
     mean = first / sizes[:, None]
@@ -146,9 +153,8 @@ class Interval(NamedTuple):
     high: Floats
 
 
-def rate_difference(hits_a: Floats, n_a: float, hits_b: Floats, n_b: float) -> Interval:
+def rate_difference(rate_a: Floats, n_a: float, rate_b: Floats, n_b: float) -> Interval:
     """Compare two rates by their difference, with Newcombe's interval (1998, method 10)."""
-    rate_a, rate_b = hits_a / n_a, hits_b / n_b
     (low_a, high_a), (low_b, high_b) = _wilson(rate_a, n_a), _wilson(rate_b, n_b)
     value = rate_a - rate_b
     return Interval(
