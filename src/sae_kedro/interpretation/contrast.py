@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from sae_kedro.errors import InputError
 from sae_kedro.interpretation.statistics import (
     Floats,
     Ints,
@@ -22,8 +21,8 @@ from sae_kedro.interpretation.statistics import (
     p_value,
     rate_difference,
 )
-from sae_kedro.interpretation.targets import LEAST_TEXTS, Question, ask, read_target
-from sae_kedro.interpretation.units import Bools, Column, Units, as_units, checked_codes
+from sae_kedro.interpretation.targets import Question, ask
+from sae_kedro.interpretation.units import Bools, Column, Units
 
 logger = logging.getLogger(__name__)
 
@@ -93,22 +92,17 @@ def contrast(
     Raises:
         InputError: A column does not fit the codes, there are too few or too many groups, or too few texts.
     """
-    held = dict(controls or {})
-    columns = {"groups": groups, "texts": texts, "lengths": lengths, "units": units, **held}
-    codes = checked_codes(codes, columns)
-    target = read_target(groups, number)
-    codes = codes[target.rows]
-    kept = {name: None if column is None else pd.Series(column).iloc[target.rows] for name, column in columns.items()}
-    them = as_units(
-        codes, target.classes, kept["texts"], kept["lengths"], {name: kept[name] for name in held}, kept["units"]
+    n_latents = codes.shape[1]
+    codes, rows, tested, them, question = ask(
+        codes,
+        groups,
+        texts=texts,
+        lengths=lengths,
+        controls=controls,
+        units=units,
+        positive=positive,
+        number=number,
     )
-    question = ask(target, them, positive)
-    tested = np.flatnonzero(np.bincount(them.firing.indices, minlength=codes.shape[1]) >= LEAST_TEXTS)
-    if not len(tested):
-        raise InputError(
-            f"no latent fires on {LEAST_TEXTS} of the {len(them.strata)} different texts; compare more texts"
-        )
-    them = them._replace(codes=them.codes[:, tested], firing=them.firing[:, tested])
     _warn_of_separation(question, them.strata)
 
     ranked = RankedCodes(them.codes, them.strata)
@@ -120,7 +114,7 @@ def contrast(
     second, auc = _half(them, question, ~them.discovery)
     confirmed = (benjamini_hochberg(p_value(first)) < LEVEL) & (p_value(second) < LEVEL) & (first * second > 0)
     by_test = {"auc": auc, "z": z, "p": p, "log10_p": log10_p(z), "q": q, "confirmed": confirmed}
-    by_test |= {"z_any_length": z_any_length, "warning": _warnings(codes[:, tested], them, question, z, z_any_length)}
+    by_test |= {"z_any_length": z_any_length, "warning": _warnings(codes, them, question, z, z_any_length)}
     table = pd.DataFrame(
         {
             "group": np.repeat(question.names, len(tested)),
@@ -133,12 +127,12 @@ def contrast(
     table.insert(3, "keywords", [(keywords or {}).get(latent, "") for latent in table["latent"]])
     table = table.sort_values("z", key=np.abs, ascending=False, kind="stable", ignore_index=True)
     summary = {
-        "n_rows": len(target.rows),
+        "n_rows": len(rows),
         "n_units": len(them.strata),
         "n_strata": int(them.strata.max()) + 1,
         "groups": question.names,
         "n_tested": len(tested),
-        "n_too_rare": int(codes.shape[1] - len(tested)),
+        "n_too_rare": n_latents - len(tested),
         "n_q05": int((q < LEVEL).sum()),
         "n_confirmed": int(confirmed.sum()),
         "n_q05_shuffled": [_found_by_chance(ranked, them.strata, question, seed) for seed in range(n_shuffles)],
@@ -165,7 +159,8 @@ def _effects(them: Units, question: Question) -> dict[str, Floats]:
     tables = []
     for index in range(len(question.names)):
         a = np.flatnonzero(members[:, [index]].toarray().ravel())
-        hits_a, n_a = (to_strata[:, a] @ firing[a]).toarray(), np.bincount(strata[a], minlength=len(sizes)).astype(float)
+        hits_a = (to_strata[:, a] @ firing[a]).toarray()
+        n_a = np.bincount(strata[a], minlength=len(sizes)).astype(np.float64)
         hits_b, n_b = np.maximum(hits - hits_a, 0), sizes - n_a  # sums of shares may differ by a rounding
         total_a, total_b = max(n_a.sum(), 1.0), max(n_b.sum(), 1.0)
         rate_a, rate_b = (np.minimum(h.sum(axis=0) / n, 1) for h, n in ((hits_a, total_a), (hits_b, total_b)))
@@ -205,7 +200,7 @@ def _largest_share(sizes: Sparse, hits: Sparse, members: Sparse, z: Floats) -> F
         a = members[:, [index]].toarray().ravel() > 0
         of_a, of_rest = (sizes[side].max(axis=0).toarray().ravel() if side.any() else 0 for side in (a, ~a))
         largest[index] = np.where(z[index] > 0, of_a, of_rest)
-    return largest / np.maximum(totals, 1e-300)
+    return np.asarray(largest / np.maximum(totals, 1e-300))
 
 
 def _warn_of_separation(question: Question, strata: Ints) -> None:

@@ -1,4 +1,4 @@
-"""Statistics of sparse codes, for all latents and groups at once: a stratified rank test, effects, false discoveries."""
+"""Statistics of sparse codes, all latents and groups at once: a stratified rank test, effects, false discoveries."""
 
 from __future__ import annotations
 
@@ -49,8 +49,9 @@ class RankedCodes:
         scores = _ranks_from_zero(codes.data, cell, self.sizes[strata[row]], len(self.sizes) * width)
         scores /= self.sizes[strata[row]] + 1
         self._ranks = sparse.csr_array((scores, codes.indices, codes.indptr), shape=codes.shape)
-        self._moments = [
-            np.bincount(cell, scores**power, len(self.sizes) * width).reshape(-1, width) for power in (1, 2, 3)
+        self._moments: list[Floats] = [
+            np.bincount(cell, scores**power, len(self.sizes) * width).reshape(-1, width).astype(np.float64)
+            for power in (1, 2, 3)
         ]
 
     def test(self, scores: Sparse) -> Association:
@@ -67,10 +68,10 @@ class RankedCodes:
         """
         scores = sparse.csr_array(scores)
         first, second, third = self._moments
-        of_scores = [np.asarray((self._to_strata @ scores.power(power)).todense()) for power in (1, 2, 3)]
-        statistic = np.asarray((scores.T @ self._ranks).todense()) - (of_scores[0] / self.sizes[:, None]).T @ first
+        of_scores: list[Floats] = [(self._to_strata @ scores.power(power)).toarray() for power in (1, 2, 3)]
+        statistic = (scores.T @ self._ranks).toarray() - (of_scores[0] / self.sizes[:, None]).T @ first
         codes2, codes3 = _central(first, second, third, self.sizes)
-        scores2, scores3 = _central(*of_scores, self.sizes)
+        scores2, scores3 = _central(of_scores[0], of_scores[1], of_scores[2], self.sizes)
         n = self.sizes[:, None]
         variance = (scores2 / np.maximum(n - 1, 1)).T @ codes2
         skewed = (scores3 * n / np.maximum((n - 1) * (n - 2), 1)).T @ codes3
@@ -81,7 +82,7 @@ class RankedCodes:
 
     def auc(self, members: Sparse, statistic: Floats) -> Floats:
         """Turn the statistic of groups into P(a member's code is larger) + ½ P(equal), averaged over strata."""
-        inside = np.asarray((self._to_strata @ sparse.csr_array(members)).todense())
+        inside = (self._to_strata @ sparse.csr_array(members)).toarray()
         pairs = (inside * (self.sizes[:, None] - inside) / (self.sizes[:, None] + 1)).sum(axis=0)
         return np.asarray(0.5 + statistic / np.maximum(pairs, 1e-300)[:, None])
 
@@ -172,7 +173,7 @@ def _wilson(rate: Floats, n: float) -> tuple[Floats, Floats]:
 
 
 def odds_ratio(hits_a: Floats, n_a: Floats, hits_b: Floats, n_b: Floats) -> Interval:
-    """Compare odds within strata: the ratio of Mantel and Haenszel, the interval of Robins, Breslow and Greenland (1986).
+    """Compare odds within strata: Mantel and Haenszel's ratio, Robins, Breslow and Greenland's interval (1986).
 
     Where no stratum has hits of one group beside misses of the other, the ratio is 0, infinite or undefined; there the
     strata are added up and each of the four counts gets a half more.

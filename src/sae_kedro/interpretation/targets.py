@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ from scipy import sparse
 
 from sae_kedro.errors import InputError, nearest, shown
 from sae_kedro.interpretation.statistics import Floats, Ints, Sparse, ranks_within
-from sae_kedro.interpretation.units import Bools, Column, Units
+from sae_kedro.interpretation.units import Bools, Column, Units, as_units, checked_codes
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +34,19 @@ class Target(NamedTuple):
     """`(len(rows),)`: the number."""
 
 
+class Asked(NamedTuple):
+    """Texts, ready to be compared."""
+
+    codes: sparse.csr_array
+    """`(n_rows, n_latents)`: rows that have a value, latents that fire on enough units."""
+    rows: Ints
+    """`(n_rows,)`: which rows these are."""
+    latents: Ints
+    """`(n_latents,)`: which latents these are."""
+    units: Units
+    question: Question
+
+
 class Question(NamedTuple):
     """What is asked of units: which latents go with which group, or with a number."""
 
@@ -52,6 +66,40 @@ class Question(NamedTuple):
         return Question(self.names, self.members[rows], None if self.values is None else self.values[rows])
 
 
+def ask(
+    codes: Sparse,
+    groups: Column,
+    *,
+    texts: Sequence[str] | None,
+    lengths: Column | None,
+    controls: Mapping[str, Column] | pd.DataFrame | None,
+    units: Column | None,
+    positive: str | None,
+    number: bool,
+) -> Asked:
+    """Check and collapse what `contrast` and `predict` are given; they explain the arguments.
+
+    Raises:
+        InputError: A column does not fit the codes, there are too few or too many groups, or too few texts.
+    """
+    held = dict(controls or {})
+    columns = {"groups": groups, "texts": texts, "lengths": lengths, "units": units, **held}
+    codes = checked_codes(codes, columns)
+    target = read_target(groups, number)
+    codes = codes[target.rows]
+    kept = {name: None if column is None else pd.Series(column).iloc[target.rows] for name, column in columns.items()}
+    held = {name: kept[name] for name in held}
+    them = as_units(codes, target.classes, kept["texts"], kept["lengths"], held, kept["units"])
+    question = _question(target, them, positive)
+    latents = np.flatnonzero(np.bincount(them.firing.indices, minlength=codes.shape[1]) >= LEAST_TEXTS)
+    if not len(latents):
+        raise InputError(
+            f"no latent fires on {LEAST_TEXTS} of the {len(them.strata)} different texts; compare more texts"
+        )
+    them = them._replace(codes=them.codes[:, latents], firing=them.firing[:, latents])
+    return Asked(sparse.csr_array(codes[:, latents]), target.rows, latents, them, question)
+
+
 def read_target(column: Column, number: bool) -> Target:
     """Read classes or a number from a column; None, NaN and blank are no value.
 
@@ -62,15 +110,17 @@ def read_target(column: Column, number: bool) -> Target:
     given = values.notna() & (values.astype(str).str.strip() != "")
     rows = np.flatnonzero(given)
     if len(rows) < len(values):
-        logger.warning("%d of %d rows have no value to compare by and are left out", len(values) - len(rows), len(values))
+        n_missing = len(values) - len(rows)
+        logger.warning("%d of %d rows have no value to compare by and are left out", n_missing, len(values))
     values = values.iloc[rows]
     if number:
         numbers = pd.to_numeric(values, errors="coerce").to_numpy(np.float64)
         wrong = np.flatnonzero(~np.isfinite(numbers))
         if len(wrong):
-            raise InputError(f"the target must hold finite numbers; row {rows[wrong[0]]} is {shown(values.iloc[wrong[0]])}")
-        if len(np.unique(numbers)) < 2:
-            raise InputError(f"the target needs two different numbers; its {len(rows)} rows have {len(np.unique(numbers))}")
+            first = int(wrong[0])
+            raise InputError(f"the target must hold finite numbers; row {rows[first]} is {shown(values.iloc[first])}")
+        if (n_different := len(np.unique(numbers))) < 2:
+            raise InputError(f"the target needs two different numbers; its {len(rows)} rows have {n_different}")
         return Target(rows, np.zeros(len(rows), np.int64), [], numbers)
     classes, names = pd.factorize(values.astype(str), sort=True)
     if len(names) < 2:
@@ -78,17 +128,8 @@ def read_target(column: Column, number: bool) -> Target:
     return Target(rows, classes.astype(np.int64), [str(name) for name in names], None)
 
 
-def ask(target: Target, them: Units, positive: str | None = None) -> Question:
-    """Find the groups that have enough units, and who belongs to each.
-
-    Args:
-        target: The column.
-        them: Units of its rows.
-        positive: The only class to set against the rest; of two, the last in order by default.
-
-    Raises:
-        InputError: `positive` is no class, or too few or too many classes have enough units.
-    """
+def _question(target: Target, them: Units, positive: str | None) -> Question:
+    """Find the groups that have enough units, and who belongs to each."""
     first_row = sparse.csr_array(them.members).indices[them.members.indptr[:-1]]
     if target.values is not None:
         values = them.members @ target.values

@@ -16,7 +16,8 @@ from sae_kedro.corpora.base import clean_text, text_hash
 from sae_kedro.errors import InputError, shown
 from sae_kedro.interpretation.statistics import Floats, Ints, Sparse
 
-Column = Sequence[Any] | NDArray[Any] | pd.Series
+Column = Any
+"""`(n,)`: a list, an array or a pandas series."""
 Bools = NDArray[np.bool_]
 
 PER_STRATUM, FEWEST_BINS, MOST_BINS = 250, 5, 40
@@ -39,14 +40,19 @@ class Units(NamedTuple):
     """`(n_units,)`: units of like length and equal controls."""
     controls: Ints
     """`(n_units,)`: units of equal controls, whatever their length."""
-    discovery: Bools
-    """`(n_units,)`: the half that finds; the other confirms."""
+    hashes: NDArray[np.uint64]
+    """`(n_units,)`: of the text or author."""
     unit: Ints
     """`(n_rows,)`: the unit of each row."""
     copies: Floats
     """`(n_rows,)`: how often the row's text occurs in its group."""
     n_texts: Floats
     """`(n_units,)`: distinct texts of each unit."""
+
+    @property
+    def discovery(self) -> Bools:
+        """`(n_units,)`: the half that finds; the other confirms."""
+        return np.asarray(self.hashes % 2 == 0)
 
 
 def checked_codes(codes: Sparse, columns: Mapping[str, Column | None]) -> sparse.csr_array:
@@ -58,7 +64,7 @@ def checked_codes(codes: Sparse, columns: Mapping[str, Column | None]) -> sparse
     codes = sparse.csr_array(codes)
     for name, column in columns.items():
         if column is not None and len(column) != codes.shape[0]:
-            raise InputError(f"{name} needs a value for each of the {codes.shape[0]} rows of codes; it has {len(column)}")
+            raise InputError(f"{name} needs a value for each of {codes.shape[0]} rows of codes; it has {len(column)}")
     bad = np.flatnonzero(~np.isfinite(codes.data))
     if len(bad):
         row = int(np.searchsorted(codes.indptr, bad[0], side="right")) - 1
@@ -112,14 +118,15 @@ def as_units(
     firsts = _first(unit)
     cells = np.unique(cell[firsts], return_inverse=True)[1]
     n_bins = int(np.clip(n_units / (PER_STRATUM * (cells.max() + 1)), FEWEST_BINS, MOST_BINS))
-    total = np.bincount(unit[first], length[first])  # of all texts of a unit: many give a latent more chances to fire
+    # the length of all texts of a unit: many texts, too, give a latent more chances to fire
+    total = np.bincount(unit[first], weights=length[first]).astype(np.float64)
     return Units(
         codes=sparse.csr_array(members @ codes),
         firing=sparse.csr_array(members @ fired),
         members=members,
         strata=_numbered(cells, quantile_bins(total, n_bins)),
         controls=cells,
-        discovery=author[firsts] % 2 == 0,
+        hashes=author[firsts],
         unit=unit,
         copies=_counts(_numbered(group, keys)),
         n_texts=n_texts,
@@ -129,7 +136,7 @@ def as_units(
 def quantile_bins(values: Floats, n_bins: int) -> Ints:
     """Number the quantile that each value falls into; equal values share one."""
     edges = np.unique(np.quantile(values, np.arange(1, n_bins) / n_bins))
-    return np.searchsorted(edges, values, side="left")
+    return np.searchsorted(edges, values, side="left").astype(np.int64)
 
 
 def normalised(text: str) -> str:
@@ -164,14 +171,15 @@ def _levels(name: str, column: Column) -> Ints:
 def _numbered(a: NDArray[Any], b: NDArray[Any]) -> Ints:
     """Number the pairs that occur, from 0 in sorted order."""
     numbers = [np.unique(column, return_inverse=True)[1].astype(np.int64) for column in (a, b)]
-    return np.unique(numbers[0] * (int(numbers[1].max(initial=0)) + 1) + numbers[1], return_inverse=True)[1]
+    pairs = numbers[0] * (int(numbers[1].max(initial=0)) + 1) + numbers[1]
+    return np.asarray(np.unique(pairs, return_inverse=True)[1], dtype=np.int64)
 
 
 def _counts(numbers: Ints) -> Floats:
     """Return how often the number of each row occurs."""
-    return np.bincount(numbers)[numbers].astype(np.float64)
+    return np.asarray(np.bincount(numbers)[numbers], dtype=np.float64)
 
 
 def _first(numbers: Ints) -> Ints:
     """Return the first row of each number."""
-    return np.unique(numbers, return_index=True)[1]
+    return np.asarray(np.unique(numbers, return_index=True)[1], dtype=np.int64)
