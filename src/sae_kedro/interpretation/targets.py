@@ -124,7 +124,8 @@ def read_target(column: Column, number: bool) -> Target:
         return Target(rows, np.zeros(len(rows), np.int64), [], numbers)
     classes, names = pd.factorize(values.astype(str), sort=True)
     if len(names) < 2:
-        raise InputError(f"groups need at least two classes; there is only {shown(names[0]) if len(names) else 'none'}")
+        there = f"only {shown(str(names[0]))}" if len(names) else "none"
+        raise InputError(f"groups need at least two classes; there is {there}")
     return Target(rows, classes.astype(np.int64), [str(name) for name in names], None)
 
 

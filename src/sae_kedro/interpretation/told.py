@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 import plotly.graph_objects as go
 
@@ -9,11 +11,11 @@ from sae_kedro.evaluation.style import ACCENT, INK, styled
 
 N_SENTENCES, N_ROWS = 10, 20
 MANY_TIMES = 1.5
-"""From this ratio of rates on a sentence counts times; below, it names the two shares."""
+"""Rates that differ by less are told without a number of times."""
 
 
 def sentences(table: pd.DataFrame, n: int = N_SENTENCES, what: str = "texts of {}") -> list[str]:
-    """Tell the strongest confirmed rows of a contrast, those that fire more in the group first for each group.
+    """Tell the strongest confirmed rows of a contrast.
 
     Args:
         table: `Contrast.table`.
@@ -23,18 +25,17 @@ def sentences(table: pd.DataFrame, n: int = N_SENTENCES, what: str = "texts of {
     return [_sentence(row, what.format(row.group)) for row in table[table["confirmed"]].head(n).itertuples()]
 
 
-def _sentence(row: object, who: str) -> str:
-    a, b = row.rate_a, row.rate_b  # type: ignore[attr-defined]
-    shares = f"{_percent(a)} against {_percent(b)}"
-    more, (low, high) = a >= b, sorted((a, b))
+def _sentence(row: Any, who: str) -> str:
+    low, high = sorted((row.rate_a, row.rate_b))
+    name = f"'{row.label}'"
     if high == 0 or high < MANY_TIMES * low:
-        how = f"{'a little more' if more else 'a little less'} often, or more strongly ({shares})"
+        told = f"{who} fire {name} a little {'more' if row.z > 0 else 'less'}"
     elif low == 0:
-        how = f"and the others never do ({shares})" if more else f"never, and the others do ({shares})"
+        told = f"{who} alone fire {name}" if row.rate_a else f"{who} never fire {name}, and others do"
     else:
-        how = f"{high / low:.{0 if high / low >= 10 else 1}f} times {'as often' if more else 'less often'} ({shares})"
-    warning = f"; beware: {row.warning}" if row.warning else ""  # type: ignore[attr-defined]
-    return f"{who} fire '{row.label}' {how}, {_small('q', row.q)}{warning}"  # type: ignore[attr-defined]
+        told = f"{who} fire {name} {_number(row.rate_a / row.rate_b)} times as often"
+    warning = f"; beware: {row.warning}" if row.warning else ""
+    return f"{told} ({_percent(row.rate_a)} against {_percent(row.rate_b)}), {_small('q', row.q)}{warning}"
 
 
 def forest(table: pd.DataFrame, n: int = N_ROWS) -> go.Figure:
@@ -63,6 +64,10 @@ def forest(table: pd.DataFrame, n: int = N_ROWS) -> go.Figure:
     groups = table["group"].iloc[0] if len(table) and not several else "each group"
     title = f"What sets {groups} apart from the rest"
     return styled(plot, title).update_layout(height=140 + 26 * len(rows))
+
+
+def _number(ratio: float) -> str:
+    return f"{ratio:.0f}" if ratio >= 10 else f"{ratio:.1f}" if ratio > 1 else f"{ratio:.2f}"
 
 
 def _percent(share: float) -> str:
