@@ -31,7 +31,7 @@ def test_the_features_that_tell_a_class_are_found_and_no_others(planted):
     codes, texts, _, vectors, truth = planted
     found = predict(codes, truth, texts=texts, vectors=vectors, labels={3: "three"})
     assert found.features["latent"].tolist() == [3, 5] and found.features["label"].tolist() == ["three", "latent 5"]
-    assert (found.features["weight"] > 0).all() and (found.features["chosen"] >= 0.6).all()
+    assert (found.features["weight"] > 0).all() and (found.features["chosen"] >= 0.8).all()
     assert found.summary["n_features"] == 2 and found.summary["measure"] == "auroc"
     alone, chosen, _, embedding = found.scores.to_dict("records")
     assert found.scores["inputs"].tolist() == [
@@ -61,13 +61,13 @@ def test_several_classes_have_sets_of_their_own(planted):
     found = predict(codes, np.select([three & ~five, five & ~three], ["x", "y"], "z"), texts=texts)
     weights = found.features.set_index(["group", "latent"])["weight"]
     assert weights["x", 3] > 0 > weights["x", 5] and weights["y", 5] > 0 > weights["y", 3]
-    assert set(found.features["latent"]) == {3, 5} and found.scores["score"][1] > 0.95
+    assert set(found.features["latent"]) == {3, 5} and found.scores["score"][1] > 0.9
 
 
 def test_chance_gives_no_feature_and_no_gain(planted):
     codes, texts, _, _, truth = planted
     found = predict(codes, np.random.default_rng(5).permutation(truth), texts=texts)
-    assert len(found.features) <= 1  # nothing is padded
+    assert found.features.empty  # nothing is padded
     assert found.scores["gain_lo"][1] <= 0
 
 

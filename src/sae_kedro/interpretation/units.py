@@ -165,7 +165,7 @@ def _levels(name: str, column: Column) -> Ints:
             f"the control {name!r} has {len(levels)} values (such as {shown(levels[0])}); at most {MOST_VALUES} can be "
             "held equal; authors and documents are units, not controls"
         )
-    return numbers.astype(np.int64)
+    return np.asarray(numbers, dtype=np.int64)
 
 
 def _numbered(a: NDArray[Any], b: NDArray[Any]) -> Ints:
