@@ -193,7 +193,7 @@ def _warnings(codes: Sparse, them: Units, question: Question, z: Floats, z_any_l
 
 def _largest_share(sizes: Sparse, hits: Sparse, members: Sparse, z: Floats) -> Floats:
     """Divide the largest of `sizes` by the sum of `hits`, both `(n, n_latents)`, on the side where a latent is more."""
-    inside = (members.T @ hits).toarray()
+    inside = (sparse.csr_array(members.T) @ hits).toarray()
     totals = np.where(z > 0, inside, np.asarray(hits.sum(axis=0)) - inside)
     largest = np.empty(z.shape)
     for index in range(len(z)):

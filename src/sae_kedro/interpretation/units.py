@@ -25,6 +25,7 @@ PER_STRATUM, FEWEST_BINS, MOST_BINS = 250, 5, 40
 texts: of 600 null latents and two groups of different length 13 had q < .05 at 60,000 texts, and with 20 or 40 none."""
 MOST_VALUES = 50
 """Values that a control may have; a number with more than `FEWEST_BINS` is cut at its quantiles."""
+MOST_STRATA = 2000
 
 
 class Units(NamedTuple):
@@ -95,7 +96,7 @@ def as_units(
         units: The author, document or source of each row.
 
     Raises:
-        InputError: A control has too many values.
+        InputError: Controls have too many values.
     """
     keys = _hashes(codes, texts)
     if lengths is None:
@@ -120,11 +121,14 @@ def as_units(
     n_bins = int(np.clip(n_units / (PER_STRATUM * (cells.max() + 1)), FEWEST_BINS, MOST_BINS))
     # the length of all texts of a unit: many texts, too, give a latent more chances to fire
     total = np.bincount(unit[first], weights=length[first]).astype(np.float64)
+    strata = _numbered(cells, quantile_bins(total, n_bins))
+    if (n_strata := int(strata.max()) + 1) > MOST_STRATA:
+        raise InputError(f"controls and length make {n_strata} strata of {n_units} texts; hold fewer controls equal")
     return Units(
         codes=sparse.csr_array(members @ codes),
         firing=sparse.csr_array(members @ fired),
         members=members,
-        strata=_numbered(cells, quantile_bins(total, n_bins)),
+        strata=strata,
         controls=cells,
         hashes=author[firsts],
         unit=unit,
