@@ -17,6 +17,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         "compare": _part("compare"),
         "codes": _part("encode") + _part("codes"),
         "interpret": _part("encode") + _part("interpret"),
+        "contrast": _part("encode") + _part("contrast"),
         "__default__": whole,
     }
 
