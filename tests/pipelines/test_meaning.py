@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import json
+
+import pandas as pd
+import pytest
+
+from running import run_command, run_session
+from sae_kedro import load_sae
+from sae_kedro.interpretation.features import Features
+
+
+@pytest.fixture(scope="module")
+def given(docs, tmp_path_factory):
+    """An SAE of texts of which every second is a question about the weather, in a corpus that says which."""
+    folder = tmp_path_factory.mktemp("meaning")
+    weather = ["Will it rain or snow in {} tomorrow?", "How warm is the weather in {} this week?"]
+    towns = ["Oslo", "Lima", "Cairo", "Perth", "Quito", "Kyoto", "Turin", "Accra", "Delhi", "Minsk"]
+    rows = [{"text": text, "kind": "docs", "year": number % 7} for number, text in enumerate(docs[:200])]
+    asked = [(place, town) for place in range(len(weather)) for town in towns for _ in range(10)]
+    rows += [
+        {"text": f"{weather[place].format(town)} ({number})", "kind": "weather", "year": 50 + number % 7}
+        for number, (place, town) in enumerate(asked)
+    ]
+    corpus = folder / "corpus.jsonl"
+    corpus.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for name, kind in (("docs", "docs"), ("weather", "weather")):
+        part = (json.dumps(row) + "\n" for row in rows if row["kind"] == kind)
+        (folder / f"{name}.jsonl").write_text("".join(part))
+    run_session("train", data_root=folder / "data", dataset_path=corpus, num_examples=None, dict_size=128)
+    return {"data_root": folder / "data", "num_examples": "null"}
+
+
+def reporting(given):
+    return given["data_root"] / "08_reporting" / "topk"
+
+
+def run(pipeline, given, **more):
+    result = run_command("--env=test", f"--pipelines={pipeline}", **given | more)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_interpret_labels_latents_and_shows_the_best(given):
+    output = run("interpret", given)
+    features = Features.load(reporting(given), load_sae(given["data_root"] / "06_models" / "topk"))
+    assert list(features.table["latent"]) == list(range(128)) and features.summary["n_labelled"] > 5
+    assert f"{features.summary['n_labelled']} of 128 latents have a label" in output
+    assert f"features: {reporting(given) / 'features.csv'}" in output
+    said = " ".join(features.table["keywords"].explode().dropna())
+    assert any(word in said for word in ("weather", "rain", "snow", "warm"))
+
+
+@pytest.mark.parametrize("question", ["label", "target", "corpora"])
+def test_contrast_finds_what_sets_groups_apart(given, question):
+    run("interpret", given)
+    folder = given["data_root"].parent
+    how = {
+        "label": {"label_column": "kind"},
+        "target": {"target_column": "year"},
+        "corpora": {"dataset_path": folder / "docs.jsonl", "contrast_path": folder / "weather.jsonl"},
+    }[question]
+    output = run("contrast", given, **how)
+    table = pd.read_csv(reporting(given) / "contrast.csv")
+    columns = {"group", "latent", "label", "keywords", "rate_a", "rate_b", "diff", "diff_lo", "diff_hi", "odds_ratio"}
+    assert columns | {"or_lo", "or_hi", "auc", "z", "p", "q", "confirmed"} <= {*table.columns}
+    assert table["q"].iloc[0] < 0.01 and table["confirmed"].any()
+    assert (reporting(given) / "contrast.txt").read_text().splitlines()[0] in output
+    assert json.loads((reporting(given) / "contrast.json").read_text())["n_confirmed"] > 0
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "more", "said"),
+    [
+        ("contrast", {}, "contrast needs one of label_column, target_column, contrast_path, and none is given"),
+        ("contrast", {"label_column": "kind", "target_column": "year"}, "label_column=kind and target_column=year are gi"),
+        ("contrast", {"label_column": "knd"}, "label_column='knd' is not in"),
+        ("contrast", {"label_column": "kind", "control_columns": "yer"}, "control_columns='yer' is not in"),
+        ("contrast", {"contrast_path": "nowhere.csv"}, "dataset_path='nowhere.csv' does not exist"),
+        ("interpret", {"name": "nobody"}, "there is no trained SAE of name='nobody'"),
+    ],
+)
+def test_bad_input_is_told_before_anything_is_encoded(given, pipeline, more, said):
+    result = run_command("--env=test", f"--pipelines={pipeline}", **given | more)
+    assert result.exit_code == 1 and said in result.output, result.output
