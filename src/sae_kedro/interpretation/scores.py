@@ -149,35 +149,43 @@ def auroc(positive: Floats, negative: Floats) -> Floats:
     return np.asarray(np.divide((positive * below).sum(axis=-1), pairs, out=np.full(pairs.shape, np.nan), where=pairs > 0))
 
 
-def auroc_of(findings: Findings, weights: Ints, n: Ints) -> Floats:
-    """Score keywords by their weights `(b, m)`, 0 for those not chosen: AUROC `(b,)`, NaN for latents without texts."""
-    sums = totals(findings, weights)
-    return auroc(*histograms(sums, n, int(sums.max(initial=0)) + 1))
+def annotate(presence: sparse.csr_array, places: Ints, weights: Ints) -> NDArray[np.int32]:
+    """Add up, for each text, the weights of each latent's keywords that it has: `(n, b)`.
+
+    Args:
+        presence: `(n, n_words)`.
+        places: `(b, k)`: keywords, as places in the vocabulary; -1 is none.
+        weights: `(b, k)`.
+    """
+    latent, column = np.nonzero((places >= 0) & (weights > 0))
+    keywords = sparse.csr_array(
+        (weights[latent, column].astype(np.int32), (places[latent, column], latent)),
+        shape=(presence.shape[1], len(places)),
+    )
+    return np.asarray((presence @ keywords).toarray(), dtype=np.int32)
+
+
+def chance_above(positive: Floats | Ints, negative: Floats | Ints) -> Floats:
+    """Return, for each positive, the share of negatives below it, ties half: `(n,)`. Their mean is the AUROC."""
+    negative = np.sort(negative)
+    below = np.searchsorted(negative, positive, "left") + np.searchsorted(negative, positive, "right")
+    return np.asarray(below / (2 * len(negative)))
 
 
 class Hits(NamedTuple):
-    """What it is worth to say "the latent fires" where a text has one of the keywords, `(b,)` each."""
+    """What it is worth to say "the latent fires" where a text has one of the keywords."""
 
-    precision: Floats
-    recall: Floats
-    f1: Floats
-    precision_at_density: Floats
+    precision: float
+    """Among as many positives as near misses and random texts, each; NaN if no text has one."""
+    recall: float
+    f1: float
+    precision_at_density: float
     """Precision if positives were as rare as they are, among random texts."""
 
 
-def hits(findings: Findings, weights: Ints, n: Ints, density: Floats) -> Hits:
-    """Score keywords as an annotator that answers yes or no.
-
-    Args:
-        findings: Where keywords are.
-        weights: `(b, m)`, 0 for those not chosen.
-        n: `(b,)`: examples of each kind.
-        density: `(b,)`: how often each latent fires.
-    """
-    with np.errstate(invalid="ignore", divide="ignore"):
-        yes = (totals(findings, weights) > 0).sum(axis=2)
-        share = yes / n[:, None]
-        precision, recall = yes[:, POSITIVE] / yes.sum(axis=1), share[:, POSITIVE]
-        f1 = 2 * yes[:, POSITIVE] / (yes.sum(axis=1) + n)
-        true, false = recall * density, share[:, RANDOM] * (1 - density)
-        return Hits(precision, recall, f1, true / (true + false))
+def hits(positive: Ints, near: Ints, random: Ints, density: float) -> Hits:
+    """Score keywords as an annotator that answers yes or no, from the sums of texts of each kind."""
+    yes = [float((sums > 0).mean()) for sums in (positive, near, random)]
+    precision = yes[0] / sum(yes) if any(yes) else np.nan
+    true, false = yes[0] * density, yes[2] * (1 - density)
+    return Hits(precision, yes[0], 2 * yes[0] / (sum(yes) + 1), true / (true + false) if true + false else np.nan)
