@@ -14,17 +14,15 @@ from sae_kedro.interpretation.words import LONGEST_ENDING, Vocabulary
 Floats = NDArray[np.floating[Any]]
 Ints = NDArray[np.integer[Any]]
 
-SHORT_LIST, SHORT_LIST_BY_DIRECTION = 120, 15
+SHORT_LIST, SHORT_LIST_BY_DIRECTION = 100, 15
 """Candidates of a latent."""
 SHOWN, SCORED = 5, 15
 """Keywords that people read, and all that are chosen."""
-STEPS = 4
+STEPS = 2
 """Steps of a weight per unit of log odds: weights are whole numbers, so that sums of them can be counted."""
-HEAVIEST = 40
-BONUS = 0.05
+HEAVIEST = 20
+BONUS = 0.01
 """AUROC that the first of the short list is ahead of a word that is nowhere; with few texts a guard against chance."""
-SAME_TEXTS = 0.7
-"""Two candidates are one if that share of the positives of the rarer one have both."""
 
 
 class Ranking:
@@ -83,7 +81,7 @@ class Chosen(NamedTuple):
     places: NDArray[np.int64]
     """`(b, SCORED)`: places in the vocabulary, in the order in which they were chosen; -1: no more."""
     weights: NDArray[np.int64]
-    """`(b, SCORED)`: quarters of log odds; 0: none."""
+    """`(b, SCORED)`: halves of log odds; 0: none."""
     shown: NDArray[np.int64]
     """`(b, SCORED)`: what stands for it to people: the word that a part mostly is in the latent's texts."""
 
@@ -91,8 +89,8 @@ class Chosen(NamedTuple):
 def choose(presence: sparse.csr_array, vocabulary: Vocabulary, members: sparse.csr_array, scores: Floats, candidates: Ints, examples: Examples) -> Chosen:
     """Choose keywords together: one after another, what raises the AUROC of those chosen so far the most.
 
-    A keyword weighs what its presence adds to the log odds of a positive. None is chosen beside one that is an
-    inflection of it, shares a word with it or is in the same texts.
+    A keyword weighs what its presence adds to the log odds of a positive. Of the `SHOWN` first, none is an inflection
+    of another or shares a word with it.
 
     Args:
         presence: `(n, n_words)`.
@@ -108,19 +106,21 @@ def choose(presence: sparse.csr_array, vocabulary: Vocabulary, members: sparse.c
     bonus = BONUS * rank / np.maximum(rank.max(axis=1, keepdims=True), 1e-9)
     weights = _weights(found, examples.n, (b, m))
     shown = _shown(presence, vocabulary, members, candidates, weights, examples)
-    taken, free = np.full((b, SCORED), -1), weights > 0
+    taken, unused = np.full((b, SCORED), -1), weights > 0
+    apart = unused.copy()
     total = np.zeros((b, 3, MOST), dtype=np.int64)
     each = np.arange(b)
-    together = _Overlap(found, (b, m))
     for step in range(SCORED):
+        free = apart if step < SHOWN else unused
         gain = np.where(free, _auroc_with(found, weights, total, examples.n) + bonus, -1)
         best = gain.argmax(axis=1)
         able = gain[each, best] >= 0
         taken[able, step] = best[able]
         mine = (found.candidate == best[found.latent]) & able[found.latent]
         total += totals(Findings(*(field[mine] for field in found)), weights)
-        free[each, best] = False
-        free &= ~(able[:, None] & (together.with_(best) | _akin(vocabulary, shown, best)))
+        unused[each[able], best[able]] = False
+        if step + 1 < SHOWN:
+            apart &= unused & ~_akin(vocabulary, shown, best, apart)
     none, at = taken < 0, np.maximum(taken, 0)
     pick = lambda values, empty: np.where(none, empty, np.take_along_axis(values, at, axis=1))
     return Chosen(pick(candidates, -1), pick(weights, 0), pick(shown, -1))
@@ -152,22 +152,6 @@ def _auroc_with(found: Findings, weights: Ints, total: Ints, n: Ints) -> Floats:
     return auroc(positive[:, None] + moved[0], negative[:, None] + moved[1])
 
 
-class _Overlap:
-    """Which candidates of a latent are in the same positives."""
-
-    def __init__(self, found: Findings, shape: tuple[int, int]) -> None:
-        self._table = np.zeros((shape[0], MOST, shape[1]), dtype=np.float32)
-        inside = found.positive
-        self._table[found.latent[inside], found.slot[inside], found.candidate[inside]] = 1
-        self._counts = self._table.sum(axis=1)
-
-    def with_(self, best: Ints) -> NDArray[np.bool_]:
-        each = np.arange(len(best))
-        both = np.einsum("bpm,bp->bm", self._table, self._table[each, :, best])
-        fewer = np.minimum(self._counts, self._counts[each, best][:, None])
-        return np.asarray(both > SAME_TEXTS * np.maximum(fewer, 1))
-
-
 def _shown(presence: sparse.csr_array, vocabulary: Vocabulary, members: sparse.csr_array, candidates: Ints, weights: Ints, examples: Examples) -> NDArray[np.int64]:
     """Return what stands for each candidate `(b, m)`: itself, or the word that at least half of a part's texts have."""
     shown = candidates.copy()
@@ -183,19 +167,20 @@ def _shown(presence: sparse.csr_array, vocabulary: Vocabulary, members: sparse.c
     return shown
 
 
-def _akin(vocabulary: Vocabulary, shown: Ints, best: Ints) -> NDArray[np.bool_]:
+def _akin(vocabulary: Vocabulary, shown: Ints, best: Ints, among: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Mark what may not stand beside the keyword just chosen `(b,)`, as a person would read both: `(b, m)`."""
     akin = np.zeros(shown.shape, dtype=bool)
     for latent, column in enumerate(best):
         chosen = vocabulary.names[shown[latent, column]].split()
-        akin[latent] = [
-            any(alike(a, b) for a in chosen for b in vocabulary.names[other].split()) for other in shown[latent]
-        ]
+        for other in np.flatnonzero(among[latent]):
+            akin[latent, other] = any(alike(a, b) for a in chosen for b in vocabulary.names[shown[latent, other]].split())
     return akin
 
 
 def alike(a: str, b: str) -> bool:
     """Tell whether two words, or parts of words, look like forms of one: same beginning, short endings."""
+    if a[:1] != b[:1] and a[-1:] != b[-1:] and "*" not in (a[:1], b[:1], a[-1:], b[-1:]):
+        return False
     if "*" not in a and "*" not in b:
         shared = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
         return shared >= max(len(a) - LONGEST_ENDING, len(b) - LONGEST_ENDING, min(4, len(a), len(b)))

@@ -16,7 +16,7 @@ Ints = NDArray[np.integer[Any]]
 
 MIN_TOGETHER = 5
 """Texts on which both latents of a pair fire, at least: once together by chance is no association."""
-BLOCK = 256
+BLOCK, CHUNK = 256, 65_536
 UNLIKE = 0.2
 """Cosine of decoder directions below which it is unexpected that two latents fire together."""
 
@@ -47,10 +47,9 @@ class Pairs(NamedTuple):
     def q(self) -> Floats:
         """Share of false discoveries (Benjamini-Hochberg) among all pairs of latents that fire, `(n,)`.
 
-        Of `counts[a]` texts, `both` or more would have `b` by chance: the binomial tail.
+        By chance, `both` or more texts would have both latents with the probability of a Poisson tail.
         """
-        share = self.counts[self.b] / self.n_texts
-        p = special.bdtrc(self.both - 1, self.counts[self.a].astype(np.int64), share)
+        p = special.gammainc(self.both, self.both / self.lift)
         firing = int((self.counts > 0).sum())
         rest = firing * (firing - 1) // 2 - len(p)  # pairs not listed: together no more often than by chance
         order = np.argsort(p, kind="stable")
@@ -101,8 +100,13 @@ def together_table(pairs: Pairs, directions: Floats, names: list[str], most: int
     """
     import pandas as pd
 
-    cosine = np.einsum("ij,ij->i", directions[pairs.a], directions[pairs.b])
     npmi, q = pairs.npmi, pairs.q
+    cosine = np.concatenate(
+        [
+            np.einsum("ij,ij->i", directions[pairs.a[start : start + CHUNK]], directions[pairs.b[start : start + CHUNK]])
+            for start in range(0, max(1, len(q)), CHUNK)
+        ]
+    )
     rows = np.flatnonzero((cosine < UNLIKE) & (q < 0.05))
     rows = rows[np.argsort(-npmi[rows], kind="stable")][:most]
     a, b = pairs.a[rows], pairs.b[rows]
