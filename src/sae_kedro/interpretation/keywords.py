@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from sae_kedro.interpretation.scores import MOST, POSITIVE, Examples, Findings, auroc, find, histograms, totals
-from sae_kedro.interpretation.words import LONGEST_ENDING, Vocabulary
+from sae_kedro.interpretation.words import LONGEST_ENDING, SHORTEST_STEM, Vocabulary
 
 Floats = NDArray[np.floating[Any]]
 Ints = NDArray[np.integer[Any]]
 
-SHORT_LIST, SHORT_LIST_BY_DIRECTION = 100, 15
+SHORT_LIST, SHORT_LIST_BY_DIRECTION = 120, 15
 """Candidates of a latent."""
 SHOWN, SCORED = 5, 15
 """Keywords that people read, and all that are chosen."""
@@ -173,18 +173,24 @@ def _akin(vocabulary: Vocabulary, shown: Ints, best: Ints, among: NDArray[np.boo
     for latent, column in enumerate(best):
         chosen = vocabulary.names[shown[latent, column]].split()
         for other in np.flatnonzero(among[latent]):
-            akin[latent, other] = any(alike(a, b) for a in chosen for b in vocabulary.names[shown[latent, other]].split())
+            words = vocabulary.names[shown[latent, other]].split()
+            akin[latent, other] = any(a == b or alike(a, b) for a in chosen for b in words)
     return akin
 
 
 def alike(a: str, b: str) -> bool:
-    """Tell whether two words, or parts of words, look like forms of one: same beginning, short endings."""
-    if a[:1] != b[:1] and a[-1:] != b[-1:] and "*" not in (a[:1], b[:1], a[-1:], b[-1:]):
-        return False
-    if "*" not in a and "*" not in b:
-        shared = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
-        return shared >= max(len(a) - LONGEST_ENDING, len(b) - LONGEST_ENDING, min(4, len(a), len(b)))
-    return _covers(a, b) or _covers(b, a)
+    """Tell whether two words look like forms of one: they begin alike, and their endings are short.
+
+    A part, such as `geo*`, is like any word, or longer part, that it fits.
+    """
+    if "*" in a or "*" in b:
+        return _covers(a, b) or _covers(b, a)
+    shared = 0
+    for x, y in zip(a, b, strict=False):
+        if x != y:
+            break
+        shared += 1
+    return shared >= SHORTEST_STEM and max(len(a), len(b)) - shared <= min(LONGEST_ENDING, shared)
 
 
 def _covers(part: str, other: str) -> bool:

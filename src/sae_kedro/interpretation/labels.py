@@ -29,7 +29,7 @@ Ints = NDArray[np.integer[Any]]
 Encode = Callable[[list[str]], Floats]
 
 BLOCK = 64
-MAKING, SCORING = 0.5, 0.2
+MAKING, SCORING = 0.45, 0.2
 """Share of the texts on which a latent fires, the strongest, that make its label, and that score it. Made from a fifth,
 labels are worse (measured): fewer texts."""
 N_WRONG = 5

@@ -30,7 +30,7 @@ SAME_WORD = 0.45
 TRUST, TRUST_IN_ENDINGS, ENOUGH = 5.0, 50.0, 20.0
 """Texts with a form that weigh as much as what is known of its ending; texts with an ending that weigh as much as the
 suspicion that it is none; texts of one form that count for its ending."""
-STOP_SHARE, STOP_TEXTS, STOP_COSINE = 0.002, 20, 0.025
+STOP_SHARE, STOP_TEXTS, STOP_COSINE = 0.002, 20, 0.015
 """A stop word is in at least that share and number of the texts, and their mean cosine is at most that."""
 
 
