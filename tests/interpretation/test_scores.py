@@ -35,7 +35,7 @@ def test_auroc_is_that_of_scikit_learn():
 
 def test_hits_by_hand():
     """Of four positives three have a keyword, of four near misses one, of four random texts one."""
-    found = hits(np.array([5, 2, 1, 0]), np.array([0, 0, 0, 3]), np.array([1, 0, 0, 0]), density=0.1)
+    found = hits(np.array([[5, 2, 1, 0], [0, 0, 0, 3], [1, 0, 0, 0]]), density=0.1)
     assert found.precision == pytest.approx(3 / 5)
     assert found.recall == 0.75
     assert found.f1 == pytest.approx(2 * 3 / (5 + 4))
@@ -43,12 +43,12 @@ def test_hits_by_hand():
 
 
 def test_precision_is_not_one_minus_false_alarms():
-    found = hits(np.array([1, 1, 0, 0]), np.array([1, 0, 0, 0]), np.array([1, 0, 0, 0]), density=0.5)
+    found = hits(np.array([[1, 1, 0, 0], [1, 0, 0, 0], [1, 0, 0, 0]]), density=0.5)
     assert found.precision == 0.5
 
 
 def test_no_hit_has_no_precision():
-    assert np.isnan(hits(np.zeros(3), np.zeros(3), np.zeros(3), density=0.1).precision)
+    assert np.isnan(hits(np.zeros((3, 3)), density=0.1).precision)
 
 
 def test_keywords_add_up():

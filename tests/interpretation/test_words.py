@@ -25,7 +25,9 @@ def test_parts_are_proper_beginnings_and_endings():
     assert parts_of("on") == []
 
 
-@pytest.mark.parametrize("words", [["network", "networks"], ["galaxy", "galaxies"], ["сеть", "сетей"], ["Haus", "Hauses"]])
+@pytest.mark.parametrize(
+    "words", [["network", "networks"], ["galaxy", "galaxies"], ["сеть", "сетей"], ["Haus", "Hauses"]]
+)
 def test_words_that_begin_alike_and_whose_texts_lie_together_are_one(words):
     counts, sums = np.array([50.0, 50.0]), np.array([[40.0, 3.0], [41.0, -2.0]])
     assert len(set(inflections(words, counts, sums))) == 1
@@ -67,7 +69,14 @@ def test_stop_words_are_frequent_and_point_everywhere():
 
 def test_presence_counts_any_form_of_a_word_and_pairs_of_neighbours():
     vectors = unit(np.tile([[1.0, 0.2]], (24, 1)))
-    texts = ["neural network", "neural networks", "a neural network", "my neural networks", "neural network", "tree"] * 4
+    texts = [
+        "neural network",
+        "neural networks",
+        "a neural network",
+        "my neural networks",
+        "neural network",
+        "tree",
+    ] * 4
     vocabulary = read_vocabulary(texts, vectors)
     place = {name: index for index, name in enumerate(vocabulary.names)}
     assert vocabulary.entries["networks"] == vocabulary.entries["network"] == place["network"]

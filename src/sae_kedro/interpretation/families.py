@@ -35,7 +35,9 @@ def find_families(pairs: Pairs) -> Families:
     of its strongest link there.
     """
     counts = pairs.counts.astype(np.float64)
-    link = (pairs.both - counts[pairs.a] * counts[pairs.b] / pairs.n_texts) / np.minimum(counts[pairs.a], counts[pairs.b])
+    link = (pairs.both - counts[pairs.a] * counts[pairs.b] / pairs.n_texts) / np.minimum(
+        counts[pairs.a], counts[pairs.b]
+    )
     strong = link >= LINK
     size = len(counts)
     tree = sparse.coo_array(

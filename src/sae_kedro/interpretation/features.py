@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,8 @@ import torch
 from safetensors.torch import save
 
 from sae_kedro.errors import InputError, shown
+from sae_kedro.interpretation.keywords import alike
 from sae_kedro.interpretation.labels import Encode
-from sae_kedro.interpretation.words import parts_of
 from sae_kedro.sae.base import SAE
 
 FILE, SUMMARY, TOGETHER = "features.parquet", "interpretation.json", "together.csv"
@@ -119,11 +120,10 @@ class Features:
             At most `n` rows of the table with a column `score`, the best first.
         """
         words = re.findall(r"\w+", query.lower())
-        known = {*words, *(part for word in words for part in parts_of(word)), *map(" ".join, zip(words, words[1:], strict=False))}
-        shown_too = [set(re.findall(r"\w+", str(label).lower())) & set(words) for label in self.table["keywords"]]
+        words += map(" ".join, pairwise(words))
         score = [
-            sum(weight for pattern, weight in zip(patterns, weights, strict=True) if pattern in known) + len(extra)
-            for patterns, weights, extra in zip(self.table["patterns"], self.table["weights"], shown_too, strict=True)
+            sum(w for pattern, w in zip(patterns, weights, strict=True) if any(alike(pattern, word) for word in words))
+            for patterns, weights in zip(self.table["patterns"], self.table["weights"], strict=True)
         ]
         return _best(self.table.assign(score=score).query("score > 0"), "score", n)
 

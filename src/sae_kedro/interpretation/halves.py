@@ -24,7 +24,9 @@ class Halves(NamedTuple):
 def halves(texts: Sequence[str]) -> Halves:
     """Divide texts by a hash of what they say: case, width of letters and blanks do not count."""
     same = (" ".join(unicodedata.normalize("NFKC", text).casefold().split()) for text in texts)
-    hashes = np.fromiter((xxhash.xxh64_intdigest(text.encode(errors="replace")) for text in same), np.uint64, len(texts))
+    hashes = np.fromiter(
+        (xxhash.xxh64_intdigest(text.encode(errors="replace")) for text in same), np.uint64, len(texts)
+    )
     order = np.argsort(hashes, kind="stable")
     odd = (hashes[order] & np.uint64(1)).astype(bool)
     return Halves(order[~odd][:MOST_TEXTS], order[odd][:MOST_TEXTS])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -74,7 +75,9 @@ def interpret(
         table[column] = np.where(latents >= 0, order[latents], -1)
     table["nearest"], table["nearest_cosine"] = _nearest(directions, order)
     table["fires_with"], table["fires_with_lift"] = _company(pairs, order)
-    together = together_table(pairs, directions, [label or f"latent {o}" for label, o in zip(table["label"], order, strict=True)])
+    together = together_table(
+        pairs, directions, [label or f"latent {o}" for label, o in zip(table["label"], order, strict=True)]
+    )
     for side in ("latent_a", "latent_b"):
         together[side] = order[together[side]]
     table["density_in_training"] = sae.density.float().cpu().numpy()[order].astype(np.float64)
@@ -99,7 +102,9 @@ def summary(table: pd.DataFrame) -> dict[str, Any]:
 
 def _check(sae: SAE, codes: sparse.csr_array, texts: Sequence[str], vectors: Floats | None) -> None:
     if codes.ndim != 2 or codes.shape[1] != sae.dict_size:
-        raise InputError(f"codes of shape {tuple(codes.shape)} are not of this SAE, which has dict_size={sae.dict_size}")
+        raise InputError(
+            f"codes of shape {tuple(codes.shape)} are not of this SAE, which has dict_size={sae.dict_size}"
+        )
     if vectors is not None and vectors.shape != (codes.shape[0], sae.act_size):
         raise InputError(
             f"embeddings of shape {tuple(vectors.shape)} do not fit {codes.shape[0]} rows of codes of an SAE of "
@@ -130,7 +135,9 @@ def _table(corpus: Corpus, labels: Labels) -> pd.DataFrame:
     status = np.select([n_texts == 0, scored, places[:, 0] < 0], ["dead", "labelled", "wordless"], "rare")
     enough = np.array([labels.examined[latent] for latent in range(len(n_texts))])
     status = np.where((status == "wordless") & ~enough, "rare", status)
-    keywords = [[names[place] for place in row if place >= 0] if ok else [] for row, ok in zip(shown_as, scored, strict=True)]
+    keywords = [
+        [names[place] for place in row if place >= 0] if ok else [] for row, ok in zip(shown_as, scored, strict=True)
+    ]
     active = [active_texts(columns, latent) for latent in range(len(n_texts))]
     return pd.DataFrame(
         {
@@ -140,14 +147,22 @@ def _table(corpus: Corpus, labels: Labels) -> pd.DataFrame:
             **labels.columns,
             "density": n_texts / len(corpus.texts),
             "n_texts": n_texts,
-            "max_act": [float(columns.data[columns.indptr[f] : columns.indptr[f + 1]].max(initial=0)) for f in range(len(n_texts))],
-            "patterns": [[names[place] for place in row if place >= 0] if ok else [] for row, ok in zip(places, scored, strict=True)],
+            "max_act": [
+                float(columns.data[columns.indptr[f] : columns.indptr[f + 1]].max(initial=0))
+                for f in range(len(n_texts))
+            ],
+            "patterns": [
+                [names[place] for place in row if place >= 0] if ok else []
+                for row, ok in zip(places, scored, strict=True)
+            ],
             "weights": [(row[row > 0] / STEPS).tolist() if ok else [] for row, ok in zip(weights, scored, strict=True)],
             "direction_words": labels.direction_words,
             "typical_text": [_typical(corpus, rows) for rows in active],
             "top_rows": [rows[:N_TOP].tolist() for rows in active],
             "top_texts": [[_short(corpus.texts[row]) for row in rows[:N_TOP]] for rows in active],
-            "decile_rows": [[int(part[len(part) // 2]) for part in np.array_split(rows, 10) if len(part)] for rows in active],
+            "decile_rows": [
+                [int(part[len(part) // 2]) for part in np.array_split(rows, 10) if len(part)] for rows in active
+            ],
         }
     )
 
@@ -196,5 +211,5 @@ def _company(pairs: Pairs, order: NDArray[np.int64]) -> tuple[list[list[int]], l
     strength, times = np.tile(npmi, 2), np.tile(lift, 2)
     best = np.lexsort((b, -strength, a))
     starts = np.searchsorted(a[best], np.arange(len(order) + 1))
-    rows = [best[start : min(start + N_NEAREST, end)] for start, end in zip(starts[:-1], starts[1:], strict=True)]
+    rows = [best[start : min(start + N_NEAREST, end)] for start, end in pairwise(starts)]
     return [order[b[row]].tolist() for row in rows], [times[row].tolist() for row in rows]

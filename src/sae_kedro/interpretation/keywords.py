@@ -21,8 +21,9 @@ SHOWN, SCORED = 5, 15
 STEPS = 2
 """Steps of a weight per unit of log odds: weights are whole numbers, so that sums of them can be counted."""
 HEAVIEST = 20
-BONUS = 0.01
-"""AUROC that the first of the short list is ahead of a word that is nowhere; with few texts a guard against chance."""
+BONUS = 0.03
+"""AUROC that the first of the short list is ahead of its last, while keywords are chosen that people read: a guard
+against chance (five keywords of titles: .852 without it, .855 with it)."""
 
 
 class Ranking:
@@ -39,7 +40,9 @@ class Ranking:
 
     def __init__(self, presence: sparse.csr_array, codes: sparse.csr_array) -> None:
         largest = np.maximum(codes.max(axis=0).toarray().ravel(), 1e-9)
-        scaled = sparse.csr_array((np.maximum(codes.data, 0) / largest[codes.indices], codes.indices, codes.indptr), codes.shape)
+        scaled = sparse.csr_array(
+            (np.maximum(codes.data, 0) / largest[codes.indices], codes.indices, codes.indptr), codes.shape
+        )
         self._words_first, self._scaled = sparse.csr_array(presence.T), sparse.csc_array(scaled)
         of_word = presence.T @ np.asarray(scaled.sum(axis=1)).ravel()
         of_latent = scaled.T @ np.asarray(presence.sum(axis=1)).ravel()
@@ -81,12 +84,19 @@ class Chosen(NamedTuple):
     places: NDArray[np.int64]
     """`(b, SCORED)`: places in the vocabulary, in the order in which they were chosen; -1: no more."""
     weights: NDArray[np.int64]
-    """`(b, SCORED)`: halves of log odds; 0: none."""
+    """`(b, SCORED)`: halves of log odds; -1: none."""
     shown: NDArray[np.int64]
     """`(b, SCORED)`: what stands for it to people: the word that a part mostly is in the latent's texts."""
 
 
-def choose(presence: sparse.csr_array, vocabulary: Vocabulary, members: sparse.csr_array, scores: Floats, candidates: Ints, examples: Examples) -> Chosen:
+def choose(
+    presence: sparse.csr_array,
+    vocabulary: Vocabulary,
+    members: sparse.csr_array,
+    scores: Floats,
+    candidates: Ints,
+    examples: Examples,
+) -> Chosen:
     """Choose keywords together: one after another, what raises the AUROC of those chosen so far the most.
 
     A keyword weighs what its presence adds to the log odds of a positive. Of the `SHOWN` first, none is an inflection
@@ -111,8 +121,8 @@ def choose(presence: sparse.csr_array, vocabulary: Vocabulary, members: sparse.c
     total = np.zeros((b, 3, MOST), dtype=np.int64)
     each = np.arange(b)
     for step in range(SCORED):
-        free = apart if step < SHOWN else unused
-        gain = np.where(free, _auroc_with(found, weights, total, examples.n) + bonus, -1)
+        free, ahead = (apart, bonus) if step < SHOWN else (unused, 0)
+        gain = np.where(free, _auroc_with(found, weights, total, examples.n) + ahead, -1)
         best = gain.argmax(axis=1)
         able = gain[each, best] >= 0
         taken[able, step] = best[able]
@@ -122,8 +132,8 @@ def choose(presence: sparse.csr_array, vocabulary: Vocabulary, members: sparse.c
         if step + 1 < SHOWN:
             apart &= unused & ~_akin(vocabulary, shown, best, apart)
     none, at = taken < 0, np.maximum(taken, 0)
-    pick = lambda values, empty: np.where(none, empty, np.take_along_axis(values, at, axis=1))
-    return Chosen(pick(candidates, -1), pick(weights, 0), pick(shown, -1))
+    fields = [np.where(none, -1, np.take_along_axis(values, at, axis=1)) for values in (candidates, weights, shown)]
+    return Chosen(*fields)
 
 
 def _weights(found: Findings, n: Ints, shape: tuple[int, int]) -> NDArray[np.int64]:
@@ -146,15 +156,24 @@ def _auroc_with(found: Findings, weights: Ints, total: Ints, n: Ints) -> Floats:
     own = weights[found.latent, found.candidate]
     old = (found.latent * m + found.candidate) * bins + total.reshape(b, -1)[found.latent, found.slot]
     moved = [
-        (np.bincount((old + own)[where], minlength=b * m * bins) - np.bincount(old[where], minlength=b * m * bins)).reshape(b, m, bins)
+        (
+            np.bincount((old + own)[where], minlength=b * m * bins) - np.bincount(old[where], minlength=b * m * bins)
+        ).reshape(b, m, bins)
         for where in (found.positive, ~found.positive)
     ]
     return auroc(positive[:, None] + moved[0], negative[:, None] + moved[1])
 
 
-def _shown(presence: sparse.csr_array, vocabulary: Vocabulary, members: sparse.csr_array, candidates: Ints, weights: Ints, examples: Examples) -> NDArray[np.int64]:
+def _shown(
+    presence: sparse.csr_array,
+    vocabulary: Vocabulary,
+    members: sparse.csr_array,
+    candidates: Ints,
+    weights: Ints,
+    examples: Examples,
+) -> NDArray[np.int64]:
     """Return what stands for each candidate `(b, m)`: itself, or the word that at least half of a part's texts have."""
-    shown = candidates.copy()
+    shown = candidates.astype(np.int64)
     is_part = vocabulary.parts[:, 0] < 0
     for latent in range(len(candidates)):
         texts = presence[examples.rows[latent, POSITIVE, : examples.n[latent]]]
@@ -174,7 +193,7 @@ def _akin(vocabulary: Vocabulary, shown: Ints, best: Ints, among: NDArray[np.boo
         chosen = vocabulary.names[shown[latent, column]].split()
         for other in np.flatnonzero(among[latent]):
             words = vocabulary.names[shown[latent, other]].split()
-            akin[latent, other] = any(a == b or alike(a, b) for a in chosen for b in words)
+            akin[latent, other] = any(alike(a, b) for a in chosen for b in words)
     return akin
 
 
@@ -183,6 +202,8 @@ def alike(a: str, b: str) -> bool:
 
     A part, such as `geo*`, is like any word, or longer part, that it fits.
     """
+    if a == b:
+        return True
     if "*" in a or "*" in b:
         return _covers(a, b) or _covers(b, a)
     shared = 0

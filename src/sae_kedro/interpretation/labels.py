@@ -29,7 +29,7 @@ Ints = NDArray[np.integer[Any]]
 Encode = Callable[[list[str]], Floats]
 
 BLOCK = 64
-MAKING, SCORING = 0.45, 0.2
+MAKING, SCORING = 0.4, 0.2
 """Share of the texts on which a latent fires, the strongest, that make its label, and that score it. Made from a fifth,
 labels are worse (measured): fewer texts."""
 N_WRONG = 5
@@ -105,7 +105,7 @@ def _word_vectors(vocabulary: Vocabulary, half: Half, encode: Encode | None) -> 
     known = np.flatnonzero(vocabulary.parts[:, 0] >= 0)
     vectors[known] = encode([vocabulary.names[place] for place in known])
     vectors[known] -= vectors[known].mean(axis=0)
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9))
 
 
 def _blocks(n: int) -> Iterator[NDArray[np.int64]]:
@@ -142,13 +142,17 @@ def _scores(corpus: Corpus, making: Half, scoring: Half, chosen: Chosen) -> dict
     usual = _mean_cosine(scoring.vectors)
     labelled = np.flatnonzero(chosen.places[:, 0] >= 0)
     others = {int(latent): np.roll(labelled, -1 - place)[:N_WRONG] for place, latent in enumerate(labelled)}
-    shown = np.where(np.arange(SCORED) < SHOWN, chosen.weights, 0)
+    shown = np.where(np.arange(SCORED) < SHOWN, chosen.weights, -1)
     for latents in _blocks(n_latents):
-        cosines = corpus.directions[latents] @ corpus.directions[labelled].T if len(labelled) else np.zeros((len(latents), 0))
+        cosines = (
+            corpus.directions[latents] @ corpus.directions[labelled].T if len(labelled) else np.zeros((len(latents), 0))
+        )
         cosines[latents[:, None] == labelled] = -np.inf
         nearest = labelled[cosines.argmax(axis=1)] if len(labelled) > 1 else np.full(len(latents), -1)
         examples = draw_examples(scoring.codes, scoring.vectors, latents, SCORING, order)
-        asked = np.unique(np.concatenate([latents, nearest[nearest >= 0], *(others.get(int(f), latents[:0]) for f in latents)]))
+        asked = np.unique(
+            np.concatenate([latents, nearest[nearest >= 0], *(others.get(int(f), latents[:0]) for f in latents)])
+        )
         column = {int(latent): place for place, latent in enumerate(asked)}
         sums = annotate(scoring.presence, chosen.places[asked], shown[asked])
         all_sums = annotate(scoring.presence, chosen.places[latents], chosen.weights[latents])
@@ -167,11 +171,13 @@ def _scores(corpus: Corpus, making: Half, scoring: Half, chosen: Chosen) -> dict
             found = {
                 "label_auroc": auroc(own),
                 "label_auroc_15": auroc(all_sums[:, place]),
-                "floor_auroc": np.mean([auroc(sums[:, column[int(f)]]) for f in others[int(latent)] if f != latent] or [np.nan]),
+                "floor_auroc": np.mean(
+                    [auroc(sums[:, column[int(f)]]) for f in others[int(latent)] if f != latent] or [np.nan]
+                ),
                 "nearest_auroc": auroc(sums[:, column[int(nearest[place])]]) if nearest[place] >= 0 else np.nan,
                 "centroid_auroc": _centroid_auroc(making, scoring, int(latent), texts),
                 "cohesion": _mean_cosine(scoring.vectors[texts[POSITIVE]]) - usual,
-                **hits(*(own[kind] for kind in texts), len(active) / len(scoring.vectors))._asdict(),
+                **hits(own[texts], len(active) / len(scoring.vectors))._asdict(),
             }
             for name, value in found.items():
                 columns[name][latent] = value

@@ -146,7 +146,9 @@ def auroc(positive: Floats, negative: Floats) -> Floats:
     """
     below = np.cumsum(negative, axis=-1) - negative / 2
     pairs = positive.sum(axis=-1) * negative.sum(axis=-1)
-    return np.asarray(np.divide((positive * below).sum(axis=-1), pairs, out=np.full(pairs.shape, np.nan), where=pairs > 0))
+    return np.asarray(
+        np.divide((positive * below).sum(axis=-1), pairs, out=np.full(pairs.shape, np.nan), where=pairs > 0)
+    )
 
 
 def annotate(presence: sparse.csr_array, places: Ints, weights: Ints) -> NDArray[np.int32]:
@@ -167,8 +169,8 @@ def annotate(presence: sparse.csr_array, places: Ints, weights: Ints) -> NDArray
 
 def chance_above(positive: Floats | Ints, negative: Floats | Ints) -> Floats:
     """Return, for each positive, the share of negatives below it, ties half: `(n,)`. Their mean is the AUROC."""
-    negative = np.sort(negative)
-    below = np.searchsorted(negative, positive, "left") + np.searchsorted(negative, positive, "right")
+    ordered = np.sort(negative)
+    below = np.searchsorted(ordered, positive, "left") + np.searchsorted(ordered, positive, "right")
     return np.asarray(below / (2 * len(negative)))
 
 
@@ -183,9 +185,9 @@ class Hits(NamedTuple):
     """Precision if positives were as rare as they are, among random texts."""
 
 
-def hits(positive: Ints, near: Ints, random: Ints, density: float) -> Hits:
-    """Score keywords as an annotator that answers yes or no, from the sums of texts of each kind."""
-    yes = [float((sums > 0).mean()) for sums in (positive, near, random)]
+def hits(sums: Ints, density: float) -> Hits:
+    """Score keywords as an annotator that answers yes or no, from the sums `(3, n)` of texts of each kind."""
+    yes = (sums > 0).mean(axis=1).tolist()
     precision = yes[0] / sum(yes) if any(yes) else np.nan
     true, false = yes[0] * density, yes[2] * (1 - density)
     return Hits(precision, yes[0], 2 * yes[0] / (sum(yes) + 1), true / (true + false) if true + false else np.nan)

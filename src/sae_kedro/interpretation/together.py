@@ -103,7 +103,9 @@ def together_table(pairs: Pairs, directions: Floats, names: list[str], most: int
     npmi, q = pairs.npmi, pairs.q
     cosine = np.concatenate(
         [
-            np.einsum("ij,ij->i", directions[pairs.a[start : start + CHUNK]], directions[pairs.b[start : start + CHUNK]])
+            np.einsum(
+                "ij,ij->i", directions[pairs.a[start : start + CHUNK]], directions[pairs.b[start : start + CHUNK]]
+            )
             for start in range(0, max(1, len(q)), CHUNK)
         ]
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from itertools import combinations
+from itertools import combinations, pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -148,7 +148,7 @@ def _named(
 def is_word(name: str) -> bool:
     """Tell whether a token is more than a number: it holds a letter, and no two digits in a row."""
     digits = [character.isdigit() for character in name]
-    return any(character.isalpha() for character in name) and not any(map(all, zip(digits, digits[1:], strict=False)))
+    return any(character.isalpha() for character in name) and not any(map(all, pairwise(digits)))
 
 
 def inflections(words: list[str], counts: Floats, sums: Floats) -> NDArray[np.int64]:
