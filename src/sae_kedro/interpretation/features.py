@@ -119,8 +119,8 @@ class Features:
         Returns:
             At most `n` rows of the table with a column `score`, the best first.
         """
-        words = re.findall(r"\w+", query.lower())
-        words += map(" ".join, pairwise(words))
+        single = re.findall(r"\w+", query.lower())
+        words = [*single, *map(" ".join, pairwise(single))]
         score = [
             sum(w for pattern, w in zip(patterns, weights, strict=True) if any(alike(pattern, word) for word in words))
             for patterns, weights in zip(self.table["patterns"], self.table["weights"], strict=True)
