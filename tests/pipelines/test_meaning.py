@@ -73,7 +73,11 @@ def test_contrast_finds_what_sets_groups_apart(given, question):
     ("pipeline", "more", "said"),
     [
         ("contrast", {}, "contrast needs one of label_column, target_column, contrast_path, and none is given"),
-        ("contrast", {"label_column": "kind", "target_column": "year"}, "label_column=kind and target_column=year are gi"),
+        (
+            "contrast",
+            {"label_column": "kind", "target_column": "year"},
+            "label_column=kind and target_column=year are",
+        ),
         ("contrast", {"label_column": "knd"}, "label_column='knd' is not in"),
         ("contrast", {"label_column": "kind", "control_columns": "yer"}, "control_columns='yer' is not in"),
         ("contrast", {"contrast_path": "nowhere.csv"}, "dataset_path='nowhere.csv' does not exist"),

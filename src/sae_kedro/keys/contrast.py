@@ -17,7 +17,9 @@ class Keys(Table):
         None, min_length=1, description="column that holds a number, in place of groups; null: none"
     )
     control_columns: Incidental[list[str] | None] = Field(
-        None, min_length=1, description="columns that are held equal beside the length of texts, joined by +; null: none"
+        None,
+        min_length=1,
+        description="columns held equal beside the length of texts, joined by +; null: none",
     )
     unit_column: Incidental[str | None] = Field(
         None, min_length=1, description="column of authors or documents, each of which counts once; null: every text"
