@@ -97,5 +97,6 @@ def _names(cfg: dict[str, Any], sae: SAE) -> tuple[dict[int, str], dict[int, str
     if not (folder / FILE).is_file():
         return {}, {}
     features = Features.load(folder, sae)
-    keywords = dict(zip(features.table["latent"], map(", ".join, features.table["keywords"]), strict=True))
+    named = features.table.dropna(subset="label")
+    keywords = dict(zip(named["latent"].tolist(), named["keywords"].tolist(), strict=True))
     return features.labels, keywords

@@ -40,10 +40,10 @@ def interpret_latents(sae: SAE, activations_store: ActivationsStoreSBERT) -> Fea
 
 def show_features(features: Features) -> str:
     """List the latents whose labels hold best on texts that made none."""
-    table: Any = features.table.dropna(subset="label").nlargest(N_SHOWN, "label_auroc")
-    lines = [
-        f"{row.latent:>6}  {row.label_auroc:.2f}  {row.label}: {', '.join(row.keywords)}" for row in table.itertuples()
-    ]
+    named = features.table.dropna(subset="label")
+    frequent = named[named["n_texts"] >= named["n_texts"].median()]  # of a few texts any label may hold
+    table: Any = frequent.nlargest(N_SHOWN, "label_auroc")
+    lines = [f"{row.latent:>6}  {row.label_auroc:.2f}  {row.label}: {row.keywords}" for row in table.itertuples()]
     told = features.summary
     head = f"{told['n_labelled']:,} of {len(features.table):,} latents have a label"
     if told["label_auroc"] is not None:
