@@ -225,6 +225,26 @@ def test_bad_input_ends_in_a_sentence():
     assert _wrong(bad, texts=texts) == "codes must be finite; row 33 holds nan"
 
 
+def test_controls_that_leave_nobody_to_compare_with_are_refused():
+    controls = {name: np.arange(3000) // step % 50 for name, step in {"a": 1, "b": 50}.items()}
+    columns = {name: pd.Series(column).astype(str) for name, column in controls.items()}
+    told = _wrong(
+        sparse.csr_array(np.ones((3000, 1))), ["a", "b"] * 1500, texts=list(map(str, range(3000))), controls=columns
+    )
+    assert told == "controls and length make 3000 strata of 3000 texts; hold fewer controls equal"
+
+
+def test_dead_and_rare_latents_are_counted_and_never_listed():
+    codes, texts, rng = make(400, 20)
+    rare = plant(plant(codes, range(400), 0, 3), range(400), 0, 4)
+    rare = plant(rare, range(9), 5.0, 4)  # nine texts of one group, and strong
+    groups = np.r_[["a"] * 9, rng.choice(["a", "b"], 391)]
+    found = contrast(rare, groups, texts=texts, n_shuffles=0)
+    assert not set(found.table["latent"]) & {3, 4}
+    assert found.summary["n_tested"] + found.summary["n_too_rare"] == 20
+    assert found.table.notna().all(axis=None) and np.isfinite(found.table["or_hi"]).all()
+
+
 def test_what_was_found_is_told_in_sentences():
     row = {
         "label": "card, payment",

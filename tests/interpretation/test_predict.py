@@ -89,6 +89,21 @@ def test_a_target_that_is_written_in_the_texts_is_warned_of(planted, caplog):
     assert "AUROC of the features is above 0.995; is the target written in the texts?" in caplog.text
 
 
+@pytest.mark.parametrize("number", [False, True])
+def test_few_texts_either_do_or_are_refused_in_a_sentence(number):
+    rng, refused = np.random.default_rng(0), 0
+    for seed in range(12):
+        codes = sparse.csr_array((rng.random((24, 6)) < 0.6).astype(np.float32))
+        target = rng.permutation(24) if number else ["a", "b"] * 12
+        try:
+            found = predict(codes, target, texts=[f"{seed} {i}" for i in range(24)], number=number)
+            assert np.isfinite(found.scores.drop(columns="inputs").to_numpy(float)).all()
+        except InputError as error:
+            refused += 1
+            assert str(error).startswith("24 different texts are too few to learn from one half and score on the other")
+    assert 0 < refused < 12
+
+
 def test_embeddings_need_a_row_for_each_text(planted):
     codes, texts, _, vectors, truth = planted
     with pytest.raises(InputError, match="vectors need a row for each of 1500 rows of codes; there are 9"):

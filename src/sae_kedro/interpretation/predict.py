@@ -94,6 +94,7 @@ def predict(
         number=number,
     )
     them, question = asked.units, asked.question
+    _refuse_few(asked)
     largest = np.maximum(np.abs(them.codes).max(axis=0).toarray().ravel(), 1e-30)
     scaled = sparse.csr_array(them.codes @ sparse.diags_array(1 / largest))
     chosen = _chosen(asked, scaled)
@@ -127,6 +128,28 @@ def predict(
     return Prediction(features, scores, summary)
 
 
+def _refuse_few(asked: Asked) -> None:
+    """Refuse texts too few for every part that is fitted or scored on to have something to tell apart."""
+    classes, first = _classes(asked.question), asked.units.discovery
+    held_back = _fold(asked.units.hashes) == 0
+    for part in (first & held_back, first & ~held_back, ~first):
+        if len(np.unique(classes[part])) < 2:
+            raise InputError(
+                f"{len(classes)} different texts are too few to learn from one half and score on the other; the groups "
+                "need some in every tenth of them"
+            )
+
+
+def _classes(question: Question) -> Ints:
+    """Return the number of each unit's group, and -1 for the rest."""
+    rest = question.members.sum(axis=1) == 0
+    return np.where(rest, -1, question.members.argmax(axis=1).ravel()).astype(np.int64)
+
+
+def _fold(hashes: NDArray[np.uint64]) -> Ints:
+    return (hashes // 2 % N_FOLDS).astype(np.int64)
+
+
 def _chosen(asked: Asked, scaled: sparse.csr_array) -> list[tuple[Ints, Floats, Floats]]:
     """Return the stable columns of each group, their weights and how often half samples chose them."""
     half = asked.units.discovery
@@ -149,7 +172,7 @@ def _chosen(asked: Asked, scaled: sparse.csr_array) -> list[tuple[Ints, Floats, 
 
 def _stable_lasso(x: Floats, y: Floats, hashes: NDArray[np.uint64]) -> tuple[Floats, Floats]:
     """Return the weights of a sparse fit, and the share of half samples that choose each column: `(n_columns,)`."""
-    fold = (hashes // 2 % N_FOLDS).astype(np.int64)
+    fold = _fold(hashes)
     folds = [(np.flatnonzero(fold != f), np.flatnonzero(fold == f)) for f in np.unique(fold)]
     path = LassoCV(cv=folds, fit_intercept=False, alphas=50, precompute=True).fit(x, y)
     error, noise = path.mse_path_.mean(axis=1), path.mse_path_.std(axis=1, ddof=1) / np.sqrt(len(folds))
@@ -195,7 +218,7 @@ def _scores(inputs: Mapping[str, Any], question: Question, learning: Bools, hash
 
 def _predicted(x: Any, question: Question, unseen: Any, hashes: NDArray[np.uint64]) -> Floats:
     """Fit with the penalty that predicts best on a fifth, and return scores of unseen rows: `(n_unseen, n_groups)`."""
-    held_back = hashes // 2 % N_FOLDS == 0
+    held_back = _fold(hashes) == 0
 
     def fitted(rows: Bools, penalty: float, other: Any) -> Floats:
         part = question.take(rows)
@@ -203,8 +226,7 @@ def _predicted(x: Any, question: Question, unseen: Any, hashes: NDArray[np.uint6
             mean = part.values.mean()
             model = Ridge(alpha=1 / penalty, solver="lsqr", fit_intercept=False).fit(x[rows], part.values - mean)
             return np.asarray(model.predict(other) + mean)[:, None]
-        classes = np.where(part.members.sum(axis=1) > 0, part.members.argmax(axis=1).ravel(), -1)
-        model = LogisticRegression(C=penalty, tol=TOLERANCE, max_iter=MAX_ITERATIONS).fit(x[rows], classes)
+        model = LogisticRegression(C=penalty, tol=TOLERANCE, max_iter=MAX_ITERATIONS).fit(x[rows], _classes(part))
         margins = model.decision_function(other)
         if margins.ndim == 1:
             margins = np.stack([-margins, margins], axis=1)
