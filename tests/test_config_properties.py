@@ -65,6 +65,8 @@ def right(field):
         values = st.integers(low, 40)
     elif kind is float:
         values = st.floats(low + 1e-3 if above else low, min(1.0, high or 1.0) - (1e-3 if below else 0.0))
+    elif get_origin(kind) is list:
+        values = st.lists(WORDS, min_size=1, max_size=3)
     elif field is FIELDS["name"]:
         values = st.from_regex(r"[A-Za-z0-9_][\w.+-]{0,20}", fullmatch=True, alphabet=st.characters(codec="ascii"))
     else:

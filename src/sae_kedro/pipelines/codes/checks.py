@@ -6,8 +6,8 @@ from sae_kedro.corpora.opening import open_column
 from sae_kedro.errors import InputError
 from sae_kedro.interpretation import CODE_COLUMNS
 from sae_kedro.pipelines.codes.nodes import codes_folder, columns_of
-from sae_kedro.pipelines.evaluate.checks import check_saved
 from sae_kedro.pipelines.planned_run import PlannedRun
+from sae_kedro.pipelines.saved_sae import check_saved
 
 
 def write_codes(run: PlannedRun) -> None:

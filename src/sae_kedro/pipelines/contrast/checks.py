@@ -5,8 +5,8 @@ from __future__ import annotations
 from sae_kedro.corpora.opening import open_column, open_corpus
 from sae_kedro.errors import InputError
 from sae_kedro.pipelines.contrast.nodes import columns_of
-from sae_kedro.pipelines.evaluate.checks import check_saved
 from sae_kedro.pipelines.planned_run import PlannedRun
+from sae_kedro.pipelines.saved_sae import check_saved
 from sae_kedro.pipelines.train.nodes import model_folder
 
 QUESTIONS = ("label_column", "target_column", "contrast_path")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from sae_kedro.corpora.opening import open_corpus
 from sae_kedro.errors import InputError
-from sae_kedro.pipelines.evaluate.checks import check_saved
 from sae_kedro.pipelines.planned_run import PlannedRun
+from sae_kedro.pipelines.saved_sae import check_saved
 from sae_kedro.pipelines.train.nodes import model_folder
 
 
