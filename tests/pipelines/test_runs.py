@@ -52,7 +52,7 @@ def runs(corpus_file, tmp_path_factory) -> Runs:
 
 
 def test_registered_pipelines():
-    assert set(pipelines) == {"encode", "train", "evaluate", "compare", "codes", "__default__"}
+    assert set(pipelines) == {"encode", "train", "evaluate", "compare", "codes", "interpret", "contrast", "__default__"}
     assert pipelines["__default__"] == pipelines["train"]
 
 
