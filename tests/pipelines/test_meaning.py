@@ -41,19 +41,22 @@ def run(pipeline, given, **more):
     return result.output
 
 
-def test_interpret_labels_latents_and_shows_the_best(given):
-    output = run("interpret", given)
+@pytest.fixture(scope="module")
+def interpreted(given):
+    return run("interpret", given)
+
+
+def test_interpret_labels_latents_and_shows_the_best(given, interpreted):
     features = Features.load(reporting(given), load_sae(given["data_root"] / "06_models" / "topk"))
     assert list(features.table["latent"]) == list(range(128)) and features.summary["n_labelled"] > 5
-    assert f"{features.summary['n_labelled']} of 128 latents have a label" in output
-    assert f"features: {reporting(given) / 'features.csv'}" in output
+    assert f"{features.summary['n_labelled']} of 128 latents have a label" in interpreted
+    assert f"features: {reporting(given) / 'features.csv'}" in interpreted
     said = " ".join(features.table["keywords"].dropna())
     assert any(word in said for word in ("weather", "rain", "snow", "warm"))
 
 
 @pytest.mark.parametrize("question", ["label", "target", "corpora"])
-def test_contrast_finds_what_sets_groups_apart(given, question):
-    run("interpret", given)
+def test_contrast_finds_what_sets_groups_apart(given, interpreted, question):
     folder = given["data_root"].parent
     how = {
         "label": {"label_column": "kind"},
