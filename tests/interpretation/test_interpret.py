@@ -10,9 +10,10 @@ import torch
 from scipy import sparse
 
 from sae_kedro import InputError, fit
-from sae_kedro.interpretation.features import Features, sae_digest
+from sae_kedro.interpretation.features import Features
 from sae_kedro.interpretation.interpret import interpret, titles
 from sae_kedro.interpretation.keywords import alike
+from sae_kedro.sae.io import weights_digest
 from sae_kedro.sae.topk import TopKSAE
 
 TOPICS = {
@@ -140,7 +141,7 @@ def test_the_digest_is_the_one_of_the_saved_sae(planted, tmp_path):
     from sae_kedro import save_sae
 
     save_sae(planted.sae, tmp_path)
-    assert json.loads((tmp_path / "cfg.json").read_text())["sha256"]["weights"] == sae_digest(planted.sae)
+    assert json.loads((tmp_path / "cfg.json").read_text())["sha256"]["weights"] == weights_digest(planted.sae)
 
 
 @pytest.mark.parametrize("content", [None, b"not a table"])

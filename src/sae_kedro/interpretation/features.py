@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from dataclasses import dataclass, field
@@ -15,12 +14,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from safetensors.torch import save
 
 from sae_kedro.errors import InputError, shown
 from sae_kedro.interpretation.keywords import alike
 from sae_kedro.interpretation.labels import Encode
 from sae_kedro.sae.base import SAE
+from sae_kedro.sae.io import weights_digest
 
 FILE, SUMMARY, TOGETHER = "features.parquet", "interpretation.json", "together.csv"
 _DIGEST = b"sae_sha256"
@@ -97,7 +96,7 @@ class Features:
         Raises:
             InputError: They are of another one.
         """
-        if (found := sae_digest(sae)) != self.digest:
+        if (found := weights_digest(sae)) != self.digest:
             raise InputError(
                 f"these features are of another SAE (weights {self.digest[:12]}, not {found[:12]}); "
                 "run the pipeline interpret for this one"
@@ -157,12 +156,6 @@ class Features:
         self.check(sae)
         codes = sae.transform(np.asarray(encode([text])))
         return _best(self.table.loc[codes.indices].assign(activation=codes.data), "activation", n)
-
-
-def sae_digest(sae: SAE) -> str:
-    """Return the SHA-256 of an SAE's weights, the one that its saved `cfg.json` has."""
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in sae.state_dict().items()}
-    return hashlib.sha256(save(weights)).hexdigest()
 
 
 def _best(table: pd.DataFrame, column: str, n: int) -> pd.DataFrame:

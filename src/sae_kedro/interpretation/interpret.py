@@ -15,7 +15,7 @@ from scipy import sparse
 
 from sae_kedro.errors import InputError, shown
 from sae_kedro.interpretation.families import find_families
-from sae_kedro.interpretation.features import Features, sae_digest
+from sae_kedro.interpretation.features import Features
 from sae_kedro.interpretation.halves import halves
 from sae_kedro.interpretation.keywords import SCORED, SHOWN, STEPS
 from sae_kedro.interpretation.labels import Corpus, Encode, Labels, label_latents
@@ -23,6 +23,7 @@ from sae_kedro.interpretation.scores import active_texts
 from sae_kedro.interpretation.together import Pairs, pairs_together, together_table
 from sae_kedro.interpretation.words import Tokens
 from sae_kedro.sae.base import SAE
+from sae_kedro.sae.io import weights_digest
 
 Floats = NDArray[np.floating[Any]]
 
@@ -83,7 +84,7 @@ def interpret(
     table["density_in_training"] = sae.density.float().cpu().numpy()[order].astype(np.float64)
     table.insert(0, "latent", order)
     table = table.sort_values("latent", ignore_index=True)
-    return Features(table, sae_digest(sae), together, summary(table) | {"seconds": time.perf_counter() - start})
+    return Features(table, weights_digest(sae), together, summary(table) | {"seconds": time.perf_counter() - start})
 
 
 def summary(table: pd.DataFrame) -> dict[str, Any]:
