@@ -12,7 +12,7 @@ import time
 import pytest
 
 from conftest import ROOT
-from running import run_command, run_session
+from running import run_command, run_process, run_session
 from sae_kedro import load_sae
 
 LONG = {"n_epochs": 100_000, "checkpoint_every": 5}
@@ -92,3 +92,12 @@ def test_a_run_says_what_it_replaces(corpus_file, tmp_path, caplog):
     assert "replaces" not in caplog.text
     run_session("train", **given, dict_size=128, seed=3)
     assert f"This run replaces {tmp_path / '06_models' / 'topk'} (dict_size=256, now 128; seed=0, now 3)" in caplog.text
+
+
+def test_the_bar_ends_where_the_corpus_does(docs, tmp_path):
+    corpus = tmp_path / "few.txt"
+    corpus.write_text("\n".join(docs[:40]) + "\n")
+    params = f"dataset_path={corpus},data_root={tmp_path / 'data'},num_examples=30000"
+    done = run_process("-m", "kedro", "run", "--env=test", "--pipelines=encode", "--params", params, TQDM_DISABLE="")
+    assert done.returncode == 0, done.stderr
+    assert "/40 [" in done.stderr and "30000" not in done.stderr
