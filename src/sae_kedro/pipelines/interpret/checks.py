@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from sae_kedro.corpora.opening import open_corpus
 from sae_kedro.errors import InputError
+from sae_kedro.interpretation.llm.client import language_model
+from sae_kedro.interpretation.llm.interview import Interview
+from sae_kedro.pipelines.interpret.nodes import answers_file
 from sae_kedro.pipelines.planned_run import PlannedRun
 from sae_kedro.pipelines.saved_sae import check_saved
 from sae_kedro.pipelines.train.nodes import model_folder
@@ -18,3 +21,5 @@ def interpret_latents(run: PlannedRun) -> None:
             "dataset_path and the embeddings as embedding_column"
         )
     run.writes.add(model_folder(run.cfg))
+    if (model := language_model(run.cfg)) is not None:
+        Interview(model, answers_file(run.cfg)).check()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from sae_kedro.config import run_folder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -15,7 +18,7 @@ N_SHOWN = 10
 """Latents that are shown at the end of a run."""
 
 
-def interpret_latents(sae: SAE, activations_store: ActivationsStoreSBERT) -> Features:
+def interpret_latents(cfg: dict[str, Any], sae: SAE, activations_store: ActivationsStoreSBERT) -> Features:
     """Label every latent from the texts of the corpus, and score labels on texts that made none."""
     import numpy as np
     from scipy import sparse
@@ -35,7 +38,24 @@ def interpret_latents(sae: SAE, activations_store: ActivationsStoreSBERT) -> Fea
         def encode(words: list[str]) -> NDArray[np.float32]:
             return encoder.encode(words).numpy()
 
-    return interpret(sae, codes, texts, vectors, encode)
+    features = interpret(sae, codes, texts, vectors, encode)
+    return features if cfg["llm_base_url"] is None else _asked(cfg, features, sae, codes, texts, vectors)
+
+
+def answers_file(cfg: dict[str, Any]) -> Path:
+    """Return where answers of a language model are kept."""
+    return Path(cfg["data_root"], "08_reporting", run_folder(cfg), "llm_answers.jsonl")
+
+
+def _asked(cfg: dict[str, Any], features: Features, *given: Any) -> Features:
+    """Have a language model label some of the latents, too."""
+    from sae_kedro.interpretation.llm.client import language_model
+    from sae_kedro.interpretation.llm.labelling import label_with_llm
+
+    model = language_model(cfg)
+    assert model is not None
+    limits = {"n_latents": cfg["llm_latents"], "n_texts": cfg["llm_texts"], "token_limit": cfg["llm_token_limit"]}
+    return label_with_llm(features, *given, model, answers_file(cfg), **limits)
 
 
 def show_features(features: Features) -> str:
@@ -48,4 +68,8 @@ def show_features(features: Features) -> str:
     head = f"{told['n_labelled']:,} of {len(features.table):,} latents have a label"
     if told["label_auroc"] is not None:
         head += f"; on texts that made none, AUROC {told['label_auroc']:.3f}, a wrong label {told['floor_auroc']:.3f}"
+    if (llm := told.get("llm")) is not None:
+        head += f"\n{llm['n_labelled']:,} of the labels are by {llm['model']}"
+        if llm["label_auroc"] is not None:
+            head += f", AUROC {llm['label_auroc']:.3f}; keywords of the same latents {llm['keywords_auroc']:.3f}"
     return "\n".join([head, *lines]) + "\n"

@@ -11,7 +11,7 @@ def create_pipeline() -> Pipeline:
     """Say what every latent stands for."""
     return Pipeline(
         [
-            Node(nodes.interpret_latents, ["sae", "activations_store"], "features", name="interpret_latents"),
+            Node(nodes.interpret_latents, ["cfg", "sae", "activations_store"], "features", name="interpret_latents"),
             Node(nodes.show_features, "features", "best_features", name="show_features"),
         ],
         tags="interpret",
