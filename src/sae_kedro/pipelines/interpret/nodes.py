@@ -25,6 +25,8 @@ def interpret_latents(cfg: dict[str, Any], sae: SAE, activations_store: Activati
 
     from sae_kedro.interpretation.codes import encode_corpus
     from sae_kedro.interpretation.interpret import interpret
+    from sae_kedro.interpretation.llm.client import language_model
+    from sae_kedro.interpretation.llm.labelling import label_with_llm
 
     store = activations_store
     blocks = list(encode_corpus(sae.to(store.device), store))
@@ -39,7 +41,10 @@ def interpret_latents(cfg: dict[str, Any], sae: SAE, activations_store: Activati
             return encoder.encode(words).numpy()
 
     features = interpret(sae, codes, texts, vectors, encode)
-    return features if cfg["llm_base_url"] is None else _asked(cfg, features, sae, codes, texts, vectors)
+    if (model := language_model(cfg)) is None:
+        return features
+    limits = {"n_latents": cfg["llm_latents"], "n_texts": cfg["llm_texts"], "token_limit": cfg["llm_token_limit"]}
+    return label_with_llm(features, sae, codes, texts, vectors, model, answers_file(cfg), **limits)
 
 
 def answers_file(cfg: dict[str, Any]) -> Path:
@@ -47,23 +52,14 @@ def answers_file(cfg: dict[str, Any]) -> Path:
     return Path(cfg["data_root"], "08_reporting", run_folder(cfg), "llm_answers.jsonl")
 
 
-def _asked(cfg: dict[str, Any], features: Features, *given: Any) -> Features:
-    """Have a language model label some of the latents, too."""
-    from sae_kedro.interpretation.llm.client import language_model
-    from sae_kedro.interpretation.llm.labelling import label_with_llm
-
-    model = language_model(cfg)
-    assert model is not None
-    limits = {"n_latents": cfg["llm_latents"], "n_texts": cfg["llm_texts"], "token_limit": cfg["llm_token_limit"]}
-    return label_with_llm(features, *given, model, answers_file(cfg), **limits)
-
-
 def show_features(features: Features) -> str:
     """List the latents whose labels hold best on texts that made none."""
     named = features.table.dropna(subset="label")
     frequent = named[named["n_texts"] >= named["n_texts"].median()]  # of a few texts any label may hold
     table: Any = frequent.nlargest(N_SHOWN, "label_auroc")
-    lines = [f"{row.latent:>6}  {row.label_auroc:.2f}  {row.label}: {row.keywords}" for row in table.itertuples()]
+    lines = [
+        f"{row.latent:>6}  {row.label_auroc:.2f}  {row.label}: {row.keywords or '-'}" for row in table.itertuples()
+    ]
     told = features.summary
     head = f"{told['n_labelled']:,} of {len(features.table):,} latents have a label"
     if told["label_auroc"] is not None:
