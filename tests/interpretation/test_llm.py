@@ -203,6 +203,20 @@ def test_calls_that_fail_for_good_say_why(server, model, mood, reason, calls):
     assert server.calls == calls
 
 
+@pytest.mark.parametrize(
+    ("mood", "reason"),
+    [
+        (completion(None, refusal="I cannot help with that"), "refused"),
+        ({"choices": [{"message": {}, "finish_reason": "content_filter"}]}, "refused"),
+        ({"choices": [{"message": {"content": "on and on"}, "finish_reason": "length"}]}, "too long"),
+    ],
+)
+def test_an_answer_that_is_refused_or_has_no_end_is_none(server, model, mood, reason):
+    server.mood = mood
+    with pytest.raises(Unusable, match=f"^{reason}$"):
+        model.ask("how are you?")
+
+
 def test_failures_are_counted_not_kept_and_tried_again(server, model, tmp_path):
     server.moods, server.answer = [400, completion(None, refusal="I cannot help with that")], lambda prompt: "well"
     model = replace(model, concurrency=1)

@@ -15,6 +15,8 @@ from sae_kedro.interpretation.llm.prompts import Unusable
 KEY_VARIABLE = "LLM_API_KEY"
 _WHERE = f"{KEY_VARIABLE}, or llm: {{api_key: ...}} in conf/local/credentials.yml"
 CONNECT_SECONDS = 10
+LONGEST_ANSWER = 1000
+"""Tokens: room for a model that thinks first, and an end for one that repeats itself."""
 FIRST_QUESTION = "Answer with the word yes."
 
 
@@ -59,11 +61,11 @@ class LanguageModel:
     api_key: str | None = field(default=None, repr=False)
     temperature: float | None = 0.0
     """None: not sent."""
-    concurrency: int = 8
+    concurrency: int = 4
     """Questions at a time."""
-    timeout: float = 180
+    timeout: float = 120
     """Seconds that an answer may take."""
-    retries: int = 5
+    retries: int = 3
     """Of a call that failed and may not fail again, each after a longer wait, or the one that the endpoint asks for."""
 
     def __post_init__(self) -> None:
@@ -91,16 +93,16 @@ class LanguageModel:
 
         Raises:
             NoAnswer: The call failed, again and again where that may help.
-            Unusable: The model refuses.
+            Unusable: The model refuses, or does not come to an end.
         """
         from openai import OpenAIError
 
-        more = {} if self.temperature is None else {"temperature": self.temperature}
-        message = {"role": "user", "content": prompt}
+        asked: dict[str, Any] = {"model": self.name, "messages": [{"role": "user", "content": prompt}]}
+        asked["max_completion_tokens"] = LONGEST_ANSWER
+        if self.temperature is not None:
+            asked["temperature"] = self.temperature
         try:
-            response = self._client.chat.completions.with_raw_response.create(
-                model=self.name, messages=[message], **more
-            )
+            response = self._client.chat.completions.with_raw_response.create(**asked)
             choice = _Completion.model_validate_json(response.text).choices[0]
         except OpenAIError as error:
             raise self._failure(error) from None
@@ -108,6 +110,8 @@ class LanguageModel:
             raise NoAnswer("no chat completion") from None
         if choice.message.refusal or choice.finish_reason == "content_filter":
             raise Unusable("refused")
+        if choice.finish_reason == "length":
+            raise Unusable("too long")
         return choice.message.content or ""
 
     def check(self) -> None:

@@ -18,7 +18,7 @@ from sae_kedro.errors import InputError
 from sae_kedro.interpretation.llm.client import FIRST_QUESTION, LanguageModel, NoAnswer
 from sae_kedro.interpretation.llm.prompts import Question, Unusable
 
-FAILURES_IN_A_ROW = 10
+FAILURES_IN_A_ROW = 8
 """Calls that fail one after the other, until the rest is not tried any more."""
 NOT_TRIED = "not tried after these"
 
