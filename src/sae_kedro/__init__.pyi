@@ -6,7 +6,10 @@ from .config import post_init_cfg as post_init_cfg
 from .errors import InputError as InputError
 from .evaluation.metrics import evaluate as evaluate
 from .fitting import fit as fit
+from .interpretation.contrast import contrast as contrast
 from .interpretation.explain import explain as explain
+from .interpretation.features import Features as Features
+from .interpretation.interpret import interpret as interpret
 from .sae.base import SAE as SAE
 from .sae.batchtopk import BatchTopKSAE as BatchTopKSAE
 from .sae.io import load_sae as load_sae

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from sae_kedro.interpretation.features import Features
     from sae_kedro.sae.base import SAE
 
+_PREVIEWED = ["latent", "label", "keywords", "label_auroc", "cohesion", "density", "n_texts", "typical_text"]
+
 
 class SAEDataset(AbstractDataset["SAE", "SAE"]):
     """A trained SAE: a folder with `cfg.json` and `sae_weights.safetensors`.
@@ -78,7 +80,8 @@ class FeaturesDataset(AbstractDataset["Features", "Features"]):
 
     def preview(self) -> TablePreview:
         """Show the first latents in kedro-viz."""
-        return TablePreview(json.loads(self.load().table.head(100).to_json(orient="split")))
+        table = self.load().table[_PREVIEWED].head(100)
+        return TablePreview(json.loads(table.to_json(orient="split")))
 
     def _exists(self) -> bool:
         return (self._folder / "features.parquet").is_file()

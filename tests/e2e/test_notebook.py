@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import nbformat
 import pytest
 from nbclient import NotebookClient
@@ -9,6 +11,7 @@ from nbclient import NotebookClient
 from conftest import ROOT
 from running import files_in
 
+PLOT = "application/vnd.plotly.v1+json"
 TOUR = ROOT / "notebooks" / "tour.ipynb"
 
 
@@ -41,13 +44,18 @@ def test_tour_runs(tour, tmp_path):
     place.mkdir()
     done = NotebookClient(tour, timeout=300, resources={"metadata": {"path": str(place)}}).execute()
     shown = [_shown(cell) for cell in done.cells if cell.cell_type == "code"]
-    cfg, batch, variants, metrics, saved, latents, edit = shown
+    cfg, batch, variants, metrics, saved, labels, _, latents, close, apart, edit = shown
     assert "'act_size': 384" in cfg
     assert batch == "torch.Size([128, 384])"
     assert variants.split()[:4] == ["vanilla", "topk", "batchtopk", "jumprelu"]
-    assert "'l0': 16.0" in metrics
+    assert "'l0': 8.0" in metrics
     assert saved == "('TopKSAE', ['cfg.json', 'sae_weights.safetensors'])"
-    assert sum(line.startswith("latent ") for line in latents.splitlines()) == 4
+    assert "label_auroc" in labels and latents.count(" of 2000 texts\n") == 4
+    cosine, whole = re.findall(r"\d\.\d{4}", close)
+    assert cosine == whole
+    assert "'" in apart and "times as often" in apart and apart.count("q < .0") >= 3
+    pictures = [output for cell in done.cells for output in cell.get("outputs", ()) if PLOT in output.get("data", {})]
+    assert len(pictures) == 3
     before, after = edit.removeprefix("before").split("\nafter")
     assert before.strip() != after.strip()  # the nearest texts change with the meaning
     assert {file.split("/")[0] for file in files_in(tmp_path)} == {"data"}

@@ -21,7 +21,7 @@ LAYERS = ["raw", "feature", "model_input", "models", "model_output", "reporting"
 def api(corpus_file, tmp_path_factory) -> Path:
     """The static site's data, built in a copy of the project, because kedro-viz writes to `./build`."""
     project = copy_project(tmp_path_factory.mktemp("viz"))
-    run_session("train", data_root=project / "data", dataset_path=corpus_file)
+    run_session(data_root=project / "data", dataset_path=corpus_file)
     run_session("compare", data_root=project / "data", dataset_path=corpus_file, sae_types="topk+vanilla", top_ks="4+8")
     result = run_process("-m", "kedro", "viz", "build", "--include-previews", folder=project)
     assert result.returncode == 0, result.stderr
@@ -41,16 +41,21 @@ def test_graph_shows_the_flow_from_parameters_to_evaluation(api):
 
 
 def test_first_view_folds_the_steps_before_and_after_training(api):
-    graph = json.loads((api / "main").read_text())
-    names = {node["id"]: node["name"] for node in graph["nodes"]}
-    inside = {
-        name: {names[child["id"]] for child in box["children"]} - {"parameters"}
-        for name, box in graph["modular_pipelines"].items()
-    }
+    inside, whole = _boxes(api / "pipelines" / "train"), _boxes(api / "main")
     results = {"report", "report_markdown", "latents"}
     between = {"cfg", "activations_store", "sae", "tracker", "evaluation"}
     assert inside["__root__"] == {"encode", "train_sae", "evaluate_sae", "report"} | between | results
     assert inside["encode"] == {*FLOW[:4], "load_model", "texts", "model", "embeddings"}
+    assert whole["__root__"] == inside["__root__"] | {"interpret", "best_features"}
+    assert whole["interpret"] == {"interpret_trained", "features", "show_features"}
+
+
+def _boxes(graph: Path) -> dict[str, set[str]]:
+    """What each modular pipeline shows, `__root__` at first."""
+    content = json.loads(graph.read_text())
+    names = {node["id"]: node["name"] for node in content["nodes"]}
+    boxes = content["modular_pipelines"].items()
+    return {name: {names[child["id"]] for child in box["children"]} - {"parameters"} for name, box in boxes}
 
 
 def test_graph_of_the_comparison_ends_in_a_table_and_a_figure(api):
@@ -79,5 +84,6 @@ def test_results_are_previewed(api):
     assert json.loads(shown["metrics"]["preview"])["dict_size"] == 256
     assert json.loads(shown["sae"]["preview"])["sae_type"] == "topk"
     assert shown["latents"]["preview_type"] == "TablePreview"
+    assert {"label", "keywords", "label_auroc"} <= set(shown["features"]["preview"]["columns"])
     for name in ("training_curves", "density_histogram", "l0_histogram", "fvu_by_k"):
         assert shown[f"figure_{name}"]["preview"]["data"], name

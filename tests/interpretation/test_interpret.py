@@ -93,6 +93,24 @@ def test_latents_without_enough_texts_have_no_label_and_say_so(features):
     assert (features.summary["n_dead"], features.summary["n_rare"]) == (1, 1)
 
 
+def test_without_texts_there_are_no_labels_but_everything_else(planted, features):
+    alone = planted.interpreted(texts=None)
+    assert alone.labels == {} and list(alone.table["status"]) == ["wordless"] * 5 + ["dead", "wordless"]
+    assert alone.summary["n_labelled"] == 0 and alone.summary["label_auroc"] is None
+    for column in ("n_texts", "density", "max_act", "top_rows", "nearest", "family"):
+        assert _plain(alone.table[column]) == _plain(features.table[column]), column
+    assert alone.search("qubit").empty
+
+
+def test_latents_of_another_seed_are_found_again(planted):
+    other = planted.permuted(np.array([4, 6, 0, 5, 2, 1, 3])).sae
+    other.W_dec.data[0] = other.W_dec.data[0] + torch.eye(8)[7]  # latent 4 of this one, turned by 45 degrees
+    found = planted.interpreted(other_seed=other)
+    assert found.table["stability"].tolist() == pytest.approx([1, 1, 1, 1, 0.5**0.5, 1, 1])
+    assert found.summary["stability"] == pytest.approx((4 + 0.5**0.5) / 5)
+    assert "stability" not in planted.interpreted().table
+
+
 def test_another_order_of_latents_is_another_order_of_rows(planted, features):
     order = np.array([4, 6, 0, 5, 2, 1, 3])
     found = planted.permuted(order).interpreted().table

@@ -269,15 +269,16 @@ def test_grades_that_are_missing_make_no_score(planted, server, model, caplog):
 
 def test_scores_are_of_answered_texts_and_need_nine_tenths_of_them():
     parts = [np.arange(10), np.arange(10, 20), np.arange(20, 30)]
-    graded = Round(0, "label_auroc", [], parts)
+    graded = Round(0, True, [], parts)
     # ten positives, of which two tie with a negative and one is below all; twenty negatives
     positive, negative = [9.0] * 7 + [5.0] * 2 + [0.0], [5.0] + [1.0] * 19
-    assert graded.score([positive, negative[:10], negative[10:]]) == pytest.approx((7 * 20 + 2 * 19.5) / 200)
-    assert np.isnan(graded.score([positive, None, negative[10:]]))
-    parts = [np.arange(27), np.arange(27, 30)]
-    missing = Round(0, "label_auroc", [], parts).score([positive + negative[:17], None])
-    assert missing == pytest.approx((7 * 17 + 2 * 16.5) / 170)
-    assert np.isnan(Round(0, "label_auroc", [], []).score([]))
+    scores = graded.scores([positive, negative[:10], negative[10:]])
+    assert scores["label_auroc"] == pytest.approx((7 * 20 + 2 * 19.5) / 200)
+    assert 0.6 < scores["label_auroc_lo"] < scores["label_auroc"] < scores["label_auroc_hi"] < 1
+    assert graded.scores([positive, None, negative[10:]]) == {}
+    wrong = Round(0, False, [], [np.arange(27), np.arange(27, 30)]).scores([positive + negative[:17], None])
+    assert wrong == {"floor_auroc": pytest.approx((7 * 17 + 2 * 16.5) / 170)}
+    assert Round(0, True, [], []).scores([]) == {}
 
 
 def test_without_graded_texts_there_are_labels_alone(planted, server, model):

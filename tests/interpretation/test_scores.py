@@ -12,6 +12,7 @@ from sae_kedro.interpretation.scores import (
     active_texts,
     annotate,
     auroc,
+    auroc_interval,
     chance_above,
     draw_examples,
     hits,
@@ -113,3 +114,17 @@ def test_no_text_makes_a_label_and_scores_it(n):
 def test_the_same_text_in_other_letters_stays_in_one_half():
     parts = halves(["Straße  NACH Rom", "strasse nach rom", "Ｓtraße nach Rom"])
     assert sorted(map(len, parts)) == [0, 3]
+
+
+def test_ends_of_an_interval_are_where_the_score_is_two_errors_away():
+    score, positives = np.array([1.0, 0.5, 0.85, 0.85, np.nan]), np.array([5.0, 5, 5, 200, np.nan])
+    low, high = auroc_interval(score, positives, 2 * positives)
+    for place in range(4):
+        m, n = positives[place], 2 * positives[place]
+        for end in {low[place], high[place]} - {1.0}:
+            bend = (1 - end) / (2 - end) + end / (1 + end)
+            error = np.sqrt(end * (1 - end) * (1 + ((m + n) / 2 - 1) * bend) / (m * n))
+            assert abs(score[place] - end) == pytest.approx(1.96 * error, abs=1e-6)
+    assert high[0] == 1 and 0.7 < low[0] < 0.75  # five texts in perfect order prove little
+    assert low[1] + high[1] == pytest.approx(1) and np.isnan(low[4]) and np.isnan(high[4])
+    assert high[3] - low[3] < 0.2 * (high[2] - low[2])

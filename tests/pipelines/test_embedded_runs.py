@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from running import files_in, run_command, run_session
-from sae_kedro import load_sae
+from sae_kedro import Features, load_sae
 
 
 @pytest.fixture(scope="module")
@@ -47,9 +47,12 @@ def test_a_column_of_embeddings_goes_all_the_way_without_a_model(given, tmp_path
     assert files_in(tmp_path / "04_feature") == encoded
 
 
-def test_an_array_trains_evaluates_and_goes_on(given, tmp_path):
+def test_an_array_trains_evaluates_and_goes_on(given, tmp_path, caplog):
     own = {"dataset_path": given / "vectors.npy", "data_root": tmp_path, "num_examples": "null", "batch_size": 32}
-    run_session("train", **own | {"num_examples": None}, checkpoint_every=40)
+    run_session(None, **own | {"num_examples": None}, checkpoint_every=40)
+    table = Features.load(tmp_path / "08_reporting" / "topk").table
+    assert set(table["status"]) <= {"wordless", "dead"} and table["label"].isna().all() and (table["n_texts"] > 0).any()
+    assert "Latents get no labels: those need 50 texts, and there are 0" in caplog.text
     sae = load_sae(tmp_path / "06_models" / "topk")
     assert (sae.act_size, sae.cfg["model_name"]) == (24, None) and not (tmp_path / "04_feature").exists()
     assert list((tmp_path / "06_models" / "topk" / "checkpoints").iterdir())

@@ -53,7 +53,8 @@ def runs(corpus_file, tmp_path_factory) -> Runs:
 
 def test_registered_pipelines():
     assert set(pipelines) == {"encode", "train", "evaluate", "compare", "codes", "interpret", "contrast", "__default__"}
-    assert pipelines["__default__"] == pipelines["train"]
+    added = {node.name for node in (pipelines["__default__"] - pipelines["train"]).nodes}
+    assert added == {"interpret.interpret_trained", "interpret.show_features"}
 
 
 def test_every_node_is_named_after_its_function():
@@ -133,8 +134,9 @@ def test_default_is_the_whole_flow_and_repeats_bit_for_bit(runs, corpus_file, tm
     run_session(data_root=tmp_path / "again", dataset_path=corpus_file, sae_type="topk")
     weights = Path("06_models", "topk", "sae_weights.safetensors")
     assert (tmp_path / "again" / weights).read_bytes() == (runs.root / weights).read_bytes()
-    assert set(files_in(tmp_path / "again" / "08_reporting" / "topk")) == REPORTING
-    run_session(data_root=tmp_path / "again", dataset_path=corpus_file, sae_type="topk", seed=1)
+    meaning = {"features.parquet", "features.csv", "together.csv", "interpretation.json"}
+    assert set(files_in(tmp_path / "again" / "08_reporting" / "topk")) == REPORTING | meaning
+    run_session("train", data_root=tmp_path / "again", dataset_path=corpus_file, sae_type="topk", seed=1)
     assert (tmp_path / "again" / weights).read_bytes() != (runs.root / weights).read_bytes()
 
 

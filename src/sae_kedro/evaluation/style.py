@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import plotly.graph_objects as go
 
-INK, ACCENT = "#334155", "#2563eb"
+INK, ACCENT, AGAINST, MUTED = "#334155", "#2563eb", "#dc2626", "#94a3b8"
 _AXIS = {"gridcolor": "#e2e8f0", "zerolinecolor": "#cbd5e1", "automargin": True, "title": {"standoff": 8}}
 _LOOK = go.layout.Template(
     layout={

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from sae_kedro.errors import InputError, shown
+from sae_kedro.evaluation.bootstrap import mean_intervals
+from sae_kedro.evaluation.measures.stability import found_again
 from sae_kedro.interpretation.families import find_families
 from sae_kedro.interpretation.features import Features
-from sae_kedro.interpretation.halves import halves
 from sae_kedro.interpretation.keywords import SCORED, SHOWN, STEPS
 from sae_kedro.interpretation.labels import Corpus, Encode, Labels, label_latents
 from sae_kedro.interpretation.scores import active_texts
@@ -34,10 +35,11 @@ N_NEAREST, N_TOP, N_TITLE = 5, 5, 2
 def interpret(
     sae: SAE,
     codes: sparse.csr_array,
-    texts: Sequence[str],
+    texts: Sequence[str] | None,
     vectors: Floats | None = None,
     encode: Encode | None = None,
     tokens: Tokens | None = None,
+    other_seed: SAE | None = None,
 ) -> Features:
     """Say what each latent stands for, how well that holds on other texts, and what it is related to.
 
@@ -46,11 +48,12 @@ def interpret(
     Args:
         sae: The SAE.
         codes: `(n, dict_size)`, as `sae.transform` gives them.
-        texts: `n` texts, at least 50.
+        texts: `n` texts, at least 50; None: there are none, and no latent has a label.
         vectors: `(n, act_size)`: their embeddings; None: the reconstructions stand in.
         encode: Gives the embeddings of words, by the model of the SAE; None: a word's is the mean of its texts.
         tokens: What cuts a text into words; None: runs of at least two letters or digits, as in scikit-learn. Scripts
             without blanks between words need one.
+        other_seed: An SAE that was trained with another seed; `stability` then says how near its nearest direction is.
 
     Raises:
         InputError: Texts, codes, embeddings and SAE do not fit together, or there are not enough texts with words.
@@ -58,7 +61,7 @@ def interpret(
     start = time.perf_counter()
     corpus, order = arranged(sae, codes, texts, vectors)
     codes, directions = corpus.codes, corpus.directions
-    labels = label_latents(corpus, halves(texts), encode, tokens)
+    labels = label_latents(corpus, encode, tokens)
     table = _table(corpus, labels)
     pairs = pairs_together(codes)
     families = find_families(pairs)
@@ -72,20 +75,22 @@ def interpret(
     for side in ("latent_a", "latent_b"):
         together[side] = order[together[side]]
     table["density_in_training"] = sae.density.float().cpu().numpy()[order].astype(np.float64)
+    if other_seed is not None:
+        table["stability"] = found_again(sae.W_dec.cpu(), other_seed.W_dec.cpu()).numpy()[order].astype(np.float64)
     table.insert(0, "latent", order)
     table = table.sort_values("latent", ignore_index=True)
     return Features(table, weights_digest(sae), together, summary(table) | {"seconds": time.perf_counter() - start})
 
 
 def arranged(
-    sae: SAE, codes: sparse.csr_array, texts: Sequence[str], vectors: Floats | None = None
+    sae: SAE, codes: sparse.csr_array, texts: Sequence[str] | None, vectors: Floats | None = None
 ) -> tuple[Corpus, NDArray[np.int64]]:
     """Put latents into an order that follows from what they are, so that another order changes no sum.
 
     Args:
         sae: The SAE.
         codes: `(n, dict_size)`.
-        texts: `n` texts.
+        texts: `n` texts, or None.
         vectors: `(n, act_size)`: their embeddings; None: the reconstructions stand in.
 
     Returns:
@@ -110,18 +115,21 @@ def arranged(
 def summary(table: pd.DataFrame) -> dict[str, Any]:
     """Sum up the scores of all latents: means, and how many have a label, or why they have none."""
     means = ["label_auroc", "label_auroc_15", "floor_auroc", "nearest_auroc", "centroid_auroc", "cohesion"]
+    means += ["stability"] if "stability" in table else []
     scored = table.loc[table["status"] == "labelled"]
+    interval = mean_intervals({"label_auroc_ci95": scored["label_auroc"].to_numpy()}) if len(scored) else {}
     return {
         "n_labelled": len(scored),
         "n_rare": int((table["status"] == "rare").sum()),
         "n_dead": int((table["status"] == "dead").sum()),
         "n_wordless": int((table["status"] == "wordless").sum()),
         **{name: float(scored[name].mean()) if len(scored) else None for name in means},
+        **interval,
         "share_above_075": float((scored["label_auroc"] > 0.75).mean()) if len(scored) else None,
     }
 
 
-def _check(sae: SAE, codes: sparse.csr_array, texts: Sequence[str], vectors: Floats | None) -> None:
+def _check(sae: SAE, codes: sparse.csr_array, texts: Sequence[str] | None, vectors: Floats | None) -> None:
     if codes.ndim != 2 or codes.shape[1] != sae.dict_size:
         raise InputError(
             f"codes of shape {tuple(codes.shape)} are not of this SAE, which has dict_size={sae.dict_size}"
@@ -131,15 +139,20 @@ def _check(sae: SAE, codes: sparse.csr_array, texts: Sequence[str], vectors: Flo
             f"embeddings of shape {tuple(vectors.shape)} do not fit {codes.shape[0]} rows of codes of an SAE of "
             f"act_size={sae.act_size}; pass those that the codes were made from"
         )
-    if len(texts) != codes.shape[0]:
-        raise InputError(f"labels need one text per row of codes; there are {len(texts)} and {codes.shape[0]}")
-    if len(texts) < FEWEST_TEXTS:
-        raise InputError(f"labels need at least {FEWEST_TEXTS} texts; there are {len(texts)}")
+    if texts is not None:
+        _check_texts(texts, codes.shape[0])
+    if not np.isfinite(codes.data).all() or (vectors is not None and not np.isfinite(vectors).all()):
+        raise InputError("labels need codes and embeddings that are finite; leave out rows that are not")
+
+
+def _check_texts(texts: Sequence[str], n: int) -> None:
+    if len(texts) != n:
+        raise InputError(f"labels need one text per row of codes; there are {len(texts)} and {n}")
+    if n < FEWEST_TEXTS:
+        raise InputError(f"labels need at least {FEWEST_TEXTS} texts; there are {n}")
     odd = next((row for row, text in enumerate(texts) if not isinstance(text, str)), None)
     if odd is not None:
         raise InputError(f"labels need texts; row {odd} has {shown(texts[odd])}")
-    if not np.isfinite(codes.data).all() or (vectors is not None and not np.isfinite(vectors).all()):
-        raise InputError("labels need codes and embeddings that are finite; leave out rows that are not")
 
 
 def _centred(vectors: Floats) -> Floats:
@@ -151,7 +164,7 @@ def _table(corpus: Corpus, labels: Labels) -> pd.DataFrame:
     """Make a row per latent of what follows from it alone."""
     columns = sparse.csc_array(corpus.codes)
     n_texts = np.diff(columns.indptr)
-    names, (places, weights, shown_as) = labels.vocabulary.names, labels.chosen
+    names, (places, weights, shown_as) = labels.names, labels.chosen
     scored = np.isfinite(labels.columns["label_auroc"])
     status = np.select([n_texts == 0, scored, places[:, 0] < 0], ["dead", "labelled", "wordless"], "rare")
     enough = np.array([labels.examined[latent] for latent in range(len(n_texts))])
@@ -166,7 +179,7 @@ def _table(corpus: Corpus, labels: Labels) -> pd.DataFrame:
             "keywords": [", ".join(row[:SHOWN]) or None for row in keywords],
             "status": status,
             **labels.columns,
-            "density": n_texts / len(corpus.texts),
+            "density": n_texts / corpus.codes.shape[0],
             "n_texts": n_texts,
             "max_act": [
                 float(columns.data[columns.indptr[f] : columns.indptr[f + 1]].max(initial=0))
@@ -180,7 +193,7 @@ def _table(corpus: Corpus, labels: Labels) -> pd.DataFrame:
             "direction_words": labels.direction_words,
             "typical_text": [_typical(corpus, rows) for rows in active],
             "top_rows": [rows[:N_TOP].tolist() for rows in active],
-            "top_texts": [[_short(corpus.texts[row]) for row in rows[:N_TOP]] for rows in active],
+            "top_texts": [_texts(corpus, rows[:N_TOP]) for rows in active],
             "decile_rows": [
                 [int(part[len(part) // 2]) for part in np.array_split(rows, 10) if len(part)] for rows in active
             ],
@@ -203,11 +216,15 @@ def titles(keywords: list[list[str]]) -> list[str | None]:
 
 def _typical(corpus: Corpus, active: NDArray[np.int64]) -> str | None:
     """Return, of the strongest tenth of a latent's texts, the one nearest to their mean."""
-    if not len(active):
+    if not len(active) or corpus.texts is None:
         return None
     best = active[: max(5, min(len(active) // 10, 200))]
     closeness = corpus.vectors[best] @ corpus.vectors[best].mean(axis=0)
-    return _short(corpus.texts[best[closeness.argmax()]])
+    return _texts(corpus, best[[closeness.argmax()]])[0]
+
+
+def _texts(corpus: Corpus, rows: NDArray[np.int64]) -> list[str]:
+    return [] if corpus.texts is None else [_short(corpus.texts[row]) for row in rows]
 
 
 def _short(text: str, longest: int = 300) -> str:

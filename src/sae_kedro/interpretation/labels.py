@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from sae_kedro.interpretation.halves import Halves
+from sae_kedro.interpretation.halves import halves
 from sae_kedro.interpretation.keywords import SCORED, SHOWN, Chosen, Ranking, choose, short_lists
 from sae_kedro.interpretation.scores import (
     MIN_ACTIVE,
@@ -18,6 +18,7 @@ from sae_kedro.interpretation.scores import (
     RANDOM,
     active_texts,
     annotate,
+    auroc_interval,
     chance_above,
     draw_examples,
     hits,
@@ -42,7 +43,8 @@ SHRINK = 3.0
 class Corpus(NamedTuple):
     """What labels are made of, latents in an order that follows from what they are."""
 
-    texts: Sequence[str]
+    texts: Sequence[str] | None
+    """None: there are embeddings alone."""
     codes: sparse.csr_array
     """`(n, dict_size)`."""
     vectors: Floats
@@ -62,7 +64,8 @@ class Half(NamedTuple):
 class Labels(NamedTuple):
     """What was found for each latent, `(dict_size,)` unless said."""
 
-    vocabulary: Vocabulary
+    names: list[str]
+    """The vocabulary."""
     chosen: Chosen
     columns: dict[str, Any]
     """Scores by name; NaN where a latent has too few texts."""
@@ -71,25 +74,43 @@ class Labels(NamedTuple):
     direction_words: list[list[str]]
 
 
-def label_latents(corpus: Corpus, rows: Halves, encode: Encode | None = None, tokens: Tokens | None = None) -> Labels:
+def label_latents(corpus: Corpus, encode: Encode | None = None, tokens: Tokens | None = None) -> Labels:
     """Choose keywords of every latent on one half of a corpus and score them on the other.
 
     Args:
-        corpus: Texts, codes, embeddings and directions.
-        rows: The halves.
+        corpus: Texts, codes, embeddings and directions. Without texts, no latent has a label.
         encode: Gives embeddings of words; without it, a word's is the mean of its texts.
         tokens: What cuts a text into words.
 
     Raises:
         InputError: The texts have no words.
     """
+    if corpus.texts is None:
+        return _none(len(corpus.directions))
+    rows = halves(corpus.texts)
     vocabulary = read_vocabulary([corpus.texts[row] for row in rows.made_from], corpus.vectors[rows.made_from], tokens)
     making = _half(corpus, rows.made_from, vocabulary.presence)
     scoring = _half(corpus, rows.scored_on, vocabulary.presence_in([corpus.texts[row] for row in rows.scored_on]))
     chosen, direction_words = _choose_all(corpus, making, vocabulary, _word_vectors(vocabulary, making, encode))
     fires_enough = [np.diff(half.codes.indptr) >= MIN_ACTIVE for half in (making, scoring)]
     scores = _scores(corpus, making, scoring, chosen)
-    return Labels(vocabulary, chosen, scores, np.logical_and(*fires_enough), direction_words)
+    return Labels(vocabulary.names, chosen, scores, np.logical_and(*fires_enough), direction_words)
+
+
+def _none(n_latents: int) -> Labels:
+    chosen = Chosen(*(np.full((n_latents, SCORED), -1) for _ in Chosen._fields))
+    return Labels([], chosen, _empty(n_latents), np.ones(n_latents, dtype=bool), [[] for _ in range(n_latents)])
+
+
+def _empty(n_latents: int) -> dict[str, Any]:
+    columns: dict[str, Any] = {
+        name: np.full(n_latents, np.nan)
+        for name in (
+            "label_auroc", "label_auroc_lo", "label_auroc_hi", "n_scored", "label_auroc_15", "floor_auroc",
+            "nearest_auroc", "centroid_auroc", "precision", "recall", "f1", "precision_at_density", "cohesion",
+        )
+    }  # fmt: skip
+    return columns | {"auroc_by_decile": [None] * n_latents}
 
 
 def _half(corpus: Corpus, rows: Ints, presence: sparse.csr_array) -> Half:
@@ -131,14 +152,7 @@ def _choose_all(
 
 def _scores(corpus: Corpus, making: Half, scoring: Half, chosen: Chosen) -> dict[str, Any]:
     n_latents, order = len(corpus.directions), np.arange(len(scoring.vectors))
-    columns: dict[str, Any] = {
-        name: np.full(n_latents, np.nan)
-        for name in (
-            "label_auroc", "label_auroc_15", "floor_auroc", "nearest_auroc", "centroid_auroc",
-            "precision", "recall", "f1", "precision_at_density", "cohesion",
-        )
-    }  # fmt: skip
-    columns["auroc_by_decile"] = [None] * n_latents
+    columns = _empty(n_latents)
     usual = _mean_cosine(scoring.vectors)
     labelled = np.flatnonzero(chosen.places[:, 0] >= 0)
     others = {int(latent): np.roll(labelled, -1 - place)[:N_WRONG] for place, latent in enumerate(labelled)}
@@ -170,6 +184,7 @@ def _scores(corpus: Corpus, making: Half, scoring: Half, chosen: Chosen) -> dict
             active = active_texts(scoring.codes, int(latent))
             found = {
                 "label_auroc": auroc(own),
+                "n_scored": n,
                 "label_auroc_15": auroc(all_sums[:, place]),
                 "floor_auroc": np.mean(
                     [auroc(sums[:, column[int(f)]]) for f in others[int(latent)] if f != latent] or [np.nan]
@@ -183,6 +198,9 @@ def _scores(corpus: Corpus, making: Half, scoring: Half, chosen: Chosen) -> dict
                 columns[name][latent] = value
             above = chance_above(own[active], own[negative])
             columns["auroc_by_decile"][latent] = [float(part.mean()) for part in np.array_split(above, 10)]
+    columns["label_auroc_lo"], columns["label_auroc_hi"] = auroc_interval(
+        columns["label_auroc"], columns["n_scored"], 2 * columns["n_scored"]
+    )
     return columns
 
 

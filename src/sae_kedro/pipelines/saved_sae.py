@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from sae_kedro.errors import InputError, shown
+from sae_kedro.evaluation.measures.stability import load_other_seed
 from sae_kedro.pipelines.planned_run import PlannedRun
+from sae_kedro.pipelines.train.nodes import model_folder
 
 
 def check_saved(run: PlannedRun) -> None:
@@ -29,3 +33,20 @@ def check_saved(run: PlannedRun) -> None:
         value = trained_with.get(key)
         if value != cfg[key] and None not in (value, cfg[key]):
             raise InputError(f"{key}={cfg[key]!r} is not what this SAE was trained with; set {key}={shown(value)}")
+
+
+def check_other_seed(run: PlannedRun) -> None:
+    """Make sure that the SAE of another seed, where a key names one, can be loaded and is not the one of this run.
+
+    Raises:
+        InputError: It cannot, or is.
+    """
+    given = run.cfg["stability_path"]
+    if given is None:
+        return
+    if Path(given).expanduser().resolve() == model_folder(run.cfg).resolve():
+        raise InputError(
+            f"stability_path={shown(given)} is where this SAE itself is saved; move the one of the other seed to a "
+            "folder of its own"
+        )
+    load_other_seed(run.cfg)

@@ -48,7 +48,6 @@ def measure(sae: SAE, store: ActivationsStoreSBERT, cfg: dict[str, Any]) -> dict
     return {"feature_stability": feature_stability(sae.W_dec.cpu(), other.W_dec)}
 
 
-@torch.no_grad()
 def feature_stability(W_dec_a: Tensor, W_dec_b: Tensor, threshold: float = 0.7, chunk: int = 1024) -> float:
     """Return the share of features of one SAE that another one found as well, by maximum cosine similarity.
 
@@ -62,9 +61,20 @@ def feature_stability(W_dec_a: Tensor, W_dec_b: Tensor, threshold: float = 0.7, 
         threshold: Smallest cosine of a match.
         chunk: Rows of `W_dec_a` compared at a time.
     """
+    return float((found_again(W_dec_a, W_dec_b, chunk) >= threshold).double().mean())
+
+
+@torch.no_grad()
+def found_again(W_dec_a: Tensor, W_dec_b: Tensor, chunk: int = 1024) -> Tensor:
+    """Return, for each direction of one SAE, its cosine with the nearest one of another: `(n_a,)`.
+
+    Args:
+        W_dec_a: `(n_a, act_size)`.
+        W_dec_b: `(n_b, act_size)`.
+        chunk: Rows of `W_dec_a` compared at a time.
+    """
     a, b = F.normalize(W_dec_a.detach(), dim=1), F.normalize(W_dec_b.detach(), dim=1).t()
-    found = sum(int(((rows @ b).amax(dim=1) >= threshold).sum()) for rows in a.split(chunk))
-    return found / len(a)
+    return torch.cat([(rows @ b).amax(dim=1) for rows in a.split(chunk)])
 
 
 def load_other_seed(cfg: dict[str, Any]) -> SAE:

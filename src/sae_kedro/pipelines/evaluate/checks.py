@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from sae_kedro.errors import InputError, shown
 from sae_kedro.evaluation.downstream import check_downstream
 from sae_kedro.pipelines.planned_run import PlannedRun
-from sae_kedro.pipelines.saved_sae import check_saved
+from sae_kedro.pipelines.saved_sae import check_other_seed, check_saved
 from sae_kedro.pipelines.train.nodes import model_folder
 
 
@@ -25,14 +22,5 @@ def report_metrics(run: PlannedRun) -> None:
 def run_downstream(run: PlannedRun) -> None:
     """The same; and labels, sets of texts and another SAE can be read, where keys name them."""
     check_saved(run)
-    cfg = run.cfg
-    if cfg["stability_path"] is not None and _place(cfg["stability_path"]) == _place(model_folder(cfg)):
-        raise InputError(
-            f"stability_path={shown(cfg['stability_path'])} is where this SAE itself is saved; move "
-            "the one of the other seed to a folder of its own"
-        )
-    check_downstream(cfg)
-
-
-def _place(path: str | Path) -> Path:
-    return Path(path).expanduser().resolve()
+    check_other_seed(run)
+    check_downstream(run.cfg)

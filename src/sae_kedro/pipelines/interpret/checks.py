@@ -8,7 +8,7 @@ from sae_kedro.interpretation.llm.client import language_model
 from sae_kedro.interpretation.llm.interview import Interview
 from sae_kedro.pipelines.interpret.nodes import answers_file
 from sae_kedro.pipelines.planned_run import PlannedRun
-from sae_kedro.pipelines.saved_sae import check_saved
+from sae_kedro.pipelines.saved_sae import check_other_seed, check_saved
 from sae_kedro.pipelines.train.nodes import model_folder
 
 
@@ -20,6 +20,12 @@ def interpret_latents(run: PlannedRun) -> None:
             f"interpret needs texts, and {run.cfg['dataset_path']} holds embeddings alone; give the texts as "
             "dataset_path and the embeddings as embedding_column"
         )
+    interpret_trained(run)
+
+
+def interpret_trained(run: PlannedRun) -> None:
+    """Nobody else writes there; another seed can be loaded, and a language model asked, where keys name one."""
+    check_other_seed(run)
     run.writes.add(model_folder(run.cfg))
     if (model := language_model(run.cfg)) is not None:
         Interview(model, answers_file(run.cfg)).check()

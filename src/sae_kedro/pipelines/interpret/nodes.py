@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,34 +15,50 @@ if TYPE_CHECKING:
     from sae_kedro.interpretation.features import Features
     from sae_kedro.sae.base import SAE
 
+logger = logging.getLogger(__name__)
+
 N_SHOWN = 10
 """Latents that are shown at the end of a run."""
 
 
 def interpret_latents(cfg: dict[str, Any], sae: SAE, activations_store: ActivationsStoreSBERT) -> Features:
     """Label every latent from the texts of the corpus, and score labels on texts that made none."""
+    return _interpreted(cfg, sae, activations_store, texts_needed=True)
+
+
+def interpret_trained(cfg: dict[str, Any], sae: SAE, activations_store: ActivationsStoreSBERT) -> Features:
+    """The same for an SAE that was just trained; where there are too few texts, latents have no labels."""
+    return _interpreted(cfg, sae, activations_store, texts_needed=False)
+
+
+def _interpreted(cfg: dict[str, Any], sae: SAE, store: ActivationsStoreSBERT, texts_needed: bool) -> Features:
     import numpy as np
     from scipy import sparse
 
+    from sae_kedro.corpora.opening import brings_embeddings
+    from sae_kedro.evaluation.measures.stability import load_other_seed
     from sae_kedro.interpretation.codes import encode_corpus
-    from sae_kedro.interpretation.interpret import interpret
+    from sae_kedro.interpretation.interpret import FEWEST_TEXTS, interpret
     from sae_kedro.interpretation.llm.client import language_model
     from sae_kedro.interpretation.llm.labelling import label_with_llm
 
-    store = activations_store
     blocks = list(encode_corpus(sae.to(store.device), store))
-    texts = [text or "" for block in blocks for text in block.texts]
+    texts: list[str] | None = [text for block in blocks for text in block.texts if text is not None]
+    if texts is not None and len(texts) < FEWEST_TEXTS and not texts_needed:
+        logger.warning("Latents get no labels: those need %d texts, and there are %d", FEWEST_TEXTS, len(texts))
+        texts = None
     codes = sparse.vstack([block.codes for block in blocks], format="csr")
     vectors = np.concatenate([store.cache.read(index).vectors.numpy() for index in store.cache.iter_shards()])
     encode = None
-    if store.origin["model_name"] is not None:
+    if not brings_embeddings(cfg):  # without a model, words are where their texts are
         encoder = store.cache.encoder.for_texts()
 
         def encode(words: list[str]) -> NDArray[np.float32]:
             return encoder.encode(words).numpy()
 
-    features = interpret(sae, codes, texts, vectors, encode)
-    if (model := language_model(cfg)) is None:
+    other = load_other_seed(cfg) if cfg["stability_path"] is not None else None
+    features = interpret(sae, codes, texts, vectors, encode, other_seed=other)
+    if texts is None or (model := language_model(cfg)) is None:
         return features
     limits = {"n_latents": cfg["llm_latents"], "n_texts": cfg["llm_texts"], "token_limit": cfg["llm_token_limit"]}
     return label_with_llm(features, sae, codes, texts, vectors, model, answers_file(cfg), **limits)
@@ -53,10 +70,8 @@ def answers_file(cfg: dict[str, Any]) -> Path:
 
 
 def show_features(features: Features) -> str:
-    """List the latents whose labels hold best on texts that made none."""
-    named = features.table.dropna(subset="label")
-    frequent = named[named["n_texts"] >= named["n_texts"].median()]  # of a few texts any label may hold
-    table: Any = frequent.nlargest(N_SHOWN, "label_auroc")
+    """List the latents whose labels hold best on texts that made none, whatever chance may have added."""
+    table: Any = features.table.dropna(subset="label").nlargest(N_SHOWN, "label_auroc_lo")
     lines = [
         f"{row.latent:>6}  {row.label_auroc:.2f}  {row.label}: {row.keywords or '-'}" for row in table.itertuples()
     ]

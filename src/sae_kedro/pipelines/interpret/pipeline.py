@@ -7,11 +7,16 @@ from kedro.pipeline import Node, Pipeline
 from sae_kedro.pipelines.interpret import nodes
 
 
-def create_pipeline() -> Pipeline:
-    """Say what every latent stands for."""
+def create_pipeline(after_training: bool = False) -> Pipeline:
+    """Say what every latent stands for.
+
+    Args:
+        after_training: Whether this follows the training of the SAE. Too few texts are no reason to fail then.
+    """
+    interpret = nodes.interpret_trained if after_training else nodes.interpret_latents
     return Pipeline(
         [
-            Node(nodes.interpret_latents, ["cfg", "sae", "activations_store"], "features", name="interpret_latents"),
+            Node(interpret, ["cfg", "sae", "activations_store"], "features", name=interpret.__name__),
             Node(nodes.show_features, "features", "best_features", name="show_features"),
         ],
         tags="interpret",
