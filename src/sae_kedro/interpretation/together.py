@@ -107,7 +107,7 @@ def together_table(
 
     npmi, q = pairs.npmi, pairs.q
     cosine, label_cosine = _cosines(directions, pairs), _cosines(meanings, pairs)
-    labelled = meanings.any(axis=1)
+    labelled = np.asarray(meanings.any(axis=1))
     told = (labelled[pairs.a] & labelled[pairs.b]) | ~labelled.any()
     rows = np.flatnonzero((cosine < UNLIKE) & (label_cosine < UNLIKE) & (q < 0.05) & told)
     rows = rows[np.argsort(-npmi[rows], kind="stable")][:most]
