@@ -12,7 +12,7 @@ BENCH := benchmarks/.venv-peers
 help:  ## list these targets
 	@sed -n 's/^\([a-z]*\):.*##  *\(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
-run: $(VENV)/.run-ready  ## train and evaluate an SAE on the docstrings of this Python
+run: $(VENV)/.run-ready  ## train, evaluate and interpret an SAE on the docstrings of this Python
 	$(BIN)/kedro run
 
 test: $(VENV)/.dev-ready lint  ## style, types, layers and all tests

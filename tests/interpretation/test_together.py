@@ -46,14 +46,18 @@ def test_independent_latents_are_no_discovery():
 def test_company_is_unexpected_where_directions_are_unlike():
     pairs = pairs_together(codes_of(range(20), range(20), range(20)))
     directions = np.array([[1.0, 0], [0, 1], [0.1, 0.995]])
-    table = together_table(pairs, directions, ["a", "b", "c"])
+    table = together_table(pairs, directions, np.zeros((3, 1)), ["a", "b", "c"])
     assert list(zip(table["label_a"], table["label_b"], strict=True)) == [("a", "b"), ("a", "c")]
     assert table["both"].tolist() == [20, 20] and (table["q"] < 0.05).all()
+    labels = np.array([[1.0, 0], [0, 1], [0.995, 0.1]])
+    assert together_table(pairs, directions, labels, ["a", "b", "c"])["label_b"].tolist() == ["b"]
+    labels[1] = 0  # b has no label that could be unlike that of a
+    assert together_table(pairs, directions, labels, ["a", "b", "c"]).empty
 
 
 def test_no_pairs_at_all():
     pairs = pairs_together(codes_of([1], [2]))
-    assert len(together_table(pairs, np.eye(2), ["a", "b"])) == 0
+    assert len(together_table(pairs, np.eye(2), np.eye(2), ["a", "b"])) == 0
     assert find_families(pairs).family.tolist() == [-1, -1]
 
 

@@ -70,7 +70,10 @@ def interpret(
     table["nearest"], table["nearest_cosine"] = _nearest(directions, order)
     table["fires_with"], table["fires_with_lift"] = _company(pairs, order)
     together = together_table(
-        pairs, directions, [label or f"latent {o}" for label, o in zip(table["label"], order, strict=True)]
+        pairs,
+        directions,
+        labels.meanings,
+        [label or f"latent {o}" for label, o in zip(table["label"], order, strict=True)],
     )
     for side in ("latent_a", "latent_b"):
         together[side] = order[together[side]]

@@ -72,6 +72,8 @@ class Labels(NamedTuple):
     examined: NDArray[np.bool_]
     """Whether a latent fires on enough texts of each half."""
     direction_words: list[list[str]]
+    meanings: Floats
+    """`(dict_size, act_size)`, of norm 1: where the keywords point; zeros without any."""
 
 
 def label_latents(corpus: Corpus, encode: Encode | None = None, tokens: Tokens | None = None) -> Labels:
@@ -91,15 +93,18 @@ def label_latents(corpus: Corpus, encode: Encode | None = None, tokens: Tokens |
     vocabulary = read_vocabulary([corpus.texts[row] for row in rows.made_from], corpus.vectors[rows.made_from], tokens)
     making = _half(corpus, rows.made_from, vocabulary.presence)
     scoring = _half(corpus, rows.scored_on, vocabulary.presence_in([corpus.texts[row] for row in rows.scored_on]))
-    chosen, direction_words = _choose_all(corpus, making, vocabulary, _word_vectors(vocabulary, making, encode))
+    word_vectors = _word_vectors(vocabulary, making, encode)
+    chosen, direction_words = _choose_all(corpus, making, vocabulary, word_vectors)
     fires_enough = [np.diff(half.codes.indptr) >= MIN_ACTIVE for half in (making, scoring)]
     scores = _scores(corpus, making, scoring, chosen)
-    return Labels(vocabulary.names, chosen, scores, np.logical_and(*fires_enough), direction_words)
+    examined, meanings = np.logical_and(*fires_enough), _meanings(chosen, word_vectors)
+    return Labels(vocabulary.names, chosen, scores, examined, direction_words, meanings)
 
 
 def _none(n_latents: int) -> Labels:
     chosen = Chosen(*(np.full((n_latents, SCORED), -1) for _ in Chosen._fields))
-    return Labels([], chosen, _empty(n_latents), np.ones(n_latents, dtype=bool), [[] for _ in range(n_latents)])
+    nothing: list[list[str]] = [[] for _ in range(n_latents)]
+    return Labels([], chosen, _empty(n_latents), np.ones(n_latents, dtype=bool), nothing, np.zeros((n_latents, 1)))
 
 
 def _empty(n_latents: int) -> dict[str, Any]:
@@ -127,6 +132,14 @@ def _word_vectors(vocabulary: Vocabulary, half: Half, encode: Encode | None) -> 
     vectors[known] = encode([vocabulary.names[place] for place in known])
     vectors[known] -= vectors[known].mean(axis=0)
     return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9))
+
+
+def _meanings(chosen: Chosen, word_vectors: Floats) -> Floats:
+    shown = chosen.shown[:, :SHOWN]
+    sums = np.zeros((len(shown), word_vectors.shape[1]), dtype=np.float32)
+    for column in shown.T:
+        sums += np.where(column[:, None] >= 0, word_vectors[column], 0)
+    return np.asarray(sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-9))
 
 
 def _blocks(n: int) -> Iterator[NDArray[np.int64]]:

@@ -18,7 +18,7 @@ MIN_TOGETHER = 5
 """Texts on which both latents of a pair fire, at least: once together by chance is no association."""
 BLOCK, CHUNK = 256, 65_536
 UNLIKE = 0.2
-"""Cosine of decoder directions below which it is unexpected that two latents fire together."""
+"""Cosine, of decoder directions and of labels, below which it is unexpected that two latents fire together."""
 
 
 class Pairs(NamedTuple):
@@ -86,36 +86,42 @@ def _fires(codes: sparse.csr_array) -> sparse.csr_array:
     return fires
 
 
-def together_table(pairs: Pairs, directions: Floats, names: list[str], most: int = 1000) -> pd.DataFrame:
-    """List unexpected company: pairs that fire together, though their directions are unlike.
+def together_table(
+    pairs: Pairs, directions: Floats, meanings: Floats, names: list[str], most: int = 1000
+) -> pd.DataFrame:
+    """List unexpected company: pairs that fire together, though their directions and their labels are unlike.
 
     Args:
         pairs: From `pairs_together`.
         directions: `(dict_size, act_size)`, of norm 1.
+        meanings: `(dict_size, any)`, of norm 1: where labels point. Latents without one, all 0, are left out, unless
+            there is none at all.
         names: What to call each latent.
         most: Rows, the strongest association first.
 
     Returns:
-        `latent_a, label_a, latent_b, label_b, both, n_a, n_b, lift, npmi, q, cosine`; only rows with `q` below .05.
+        `latent_a, label_a, latent_b, label_b, both, n_a, n_b, lift, npmi, q, cosine, label_cosine`; only rows with `q`
+        below .05.
     """
     import pandas as pd
 
     npmi, q = pairs.npmi, pairs.q
-    cosine = np.concatenate(
-        [
-            np.einsum(
-                "ij,ij->i", directions[pairs.a[start : start + CHUNK]], directions[pairs.b[start : start + CHUNK]]
-            )
-            for start in range(0, max(1, len(q)), CHUNK)
-        ]
-    )
-    rows = np.flatnonzero((cosine < UNLIKE) & (q < 0.05))
+    cosine, label_cosine = _cosines(directions, pairs), _cosines(meanings, pairs)
+    labelled = np.asarray(meanings.any(axis=1))
+    told = (labelled[pairs.a] & labelled[pairs.b]) | ~labelled.any()
+    rows = np.flatnonzero((cosine < UNLIKE) & (label_cosine < UNLIKE) & (q < 0.05) & told)
     rows = rows[np.argsort(-npmi[rows], kind="stable")][:most]
     a, b = pairs.a[rows], pairs.b[rows]
     return pd.DataFrame(
         {
             "latent_a": a, "label_a": [names[i] for i in a], "latent_b": b, "label_b": [names[i] for i in b],
             "both": pairs.both[rows], "n_a": pairs.counts[a], "n_b": pairs.counts[b],
-            "lift": pairs.lift[rows], "npmi": npmi[rows], "q": q[rows], "cosine": cosine[rows],
+            "lift": pairs.lift[rows], "npmi": npmi[rows], "q": q[rows],
+            "cosine": cosine[rows], "label_cosine": label_cosine[rows],
         }
     )  # fmt: skip
+
+
+def _cosines(unit: Floats, pairs: Pairs) -> Floats:
+    chunks = [slice(start, start + CHUNK) for start in range(0, max(1, len(pairs.a)), CHUNK)]
+    return np.concatenate([np.einsum("ij,ij->i", unit[pairs.a[chunk]], unit[pairs.b[chunk]]) for chunk in chunks])
