@@ -33,7 +33,7 @@ class Keys(Table):
         "scores",
     )
     llm_token_limit: Incidental[int] = Field(
-        2_000_000, ge=1, description="a run that needs more tokens of llm_model, by estimate, ends before the first"
+        3_000_000, ge=1, description="a run that needs more tokens of llm_model, by estimate, ends before the first"
     )
     llm_concurrency: Incidental[int] = Field(4, ge=1, le=256, description="questions that llm_model gets at a time")
     llm_temperature: Incidental[float | None] = Field(
