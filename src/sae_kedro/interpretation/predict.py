@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.stats import rankdata
 from sklearn.linear_model import LassoCV, LogisticRegression, Ridge, lasso_path
+from tqdm.auto import tqdm
 
 from sae_kedro.errors import InputError
 from sae_kedro.evaluation.probes import MAX_ITERATIONS, PENALTIES, TOLERANCE
@@ -159,7 +160,8 @@ def _chosen(asked: Asked, scaled: sparse.csr_array) -> list[tuple[Ints, Floats, 
     columns, values = sparse.csc_array(scaled[half]), question.values
     targets = question.members.toarray() if values is None else (values / (values.std() or 1))[:, None]
     chosen = []
-    for index in range(len(question.names)):
+    n_groups = len(question.names)
+    for index in tqdm(range(n_groups), unit=" groups", desc="Choosing features", disable=n_groups == 1):
         candidates = np.argsort(-np.abs(z[index]), kind="stable")[:SCREENED]
         x = _within(columns[:, candidates].toarray(), strata)
         y = _within(targets[:, [index]], strata).ravel()

@@ -195,4 +195,6 @@ def _compared(target: Target, classes: Ints, positive: str | None) -> tuple[list
 def _refuse_small(counts: dict[str, int]) -> None:
     for name, count in counts.items():
         if count < LEAST_TEXTS:
-            raise InputError(f"a group needs {LEAST_TEXTS} different texts to be compared; {shown(name)} has {count}")
+            raise InputError(
+                f"a group needs {LEAST_TEXTS} different texts or units to be compared; {shown(name)} has {count}"
+            )
