@@ -75,7 +75,8 @@ def test_contrast_finds_what_sets_groups_apart(given, interpreted, question):
     summary = json.loads((reporting(given) / "contrast.json").read_text())
     assert 0 < summary["n_q05"] <= summary["n_written"] == len(table) <= summary["n_compared"]
     sums, written, *told = (reporting(given) / "contrast.txt").read_text().splitlines()
-    assert f"{summary['n_q05']:,} have q < .05" in sums and f", {len(table):,} rows" in written and sums in output
+    assert f"{summary['n_q05']:,} have q < .05" in sums and f": {len(table):,} rows" in written and sums in output
+    assert "beware: nan" not in " ".join(told)
     who = {"label": "texts of weather ", "target": "texts with year above ", "corpora": "texts of weather.jsonl "}
     assert told[0].startswith(who[question]) or not table["confirmed"].any()
 

@@ -88,7 +88,7 @@ def forest(table: pd.DataFrame, n: int = N_ROWS) -> go.Figure:
     plot = go.Figure(points)
     plot.add_vline(x=1, line_dash="dot", line_color=INK)
     plot.update_xaxes(title_text="odds ratio, 95 % interval", type="log", dtick=1)
-    plot.update_yaxes(tickvals=list(range(len(rows))), ticktext=names)
+    plot.update_yaxes(tickvals=list(range(len(rows))), ticktext=names, ticklabelstandoff=8)
     groups = table["group"].iloc[0] if len(table) and not several else "each group"
     title = f"What sets {groups} apart from the rest"
     return styled(plot, title).update_layout(height=140 + 26 * len(rows))
@@ -137,6 +137,7 @@ def gains(found: Prediction, target: str) -> go.Figure:
     )
     plot = go.Figure(points)
     plot.update_xaxes(title_text=f"{MEASURES[found.summary['measure']]} on unseen texts, 95 % interval")
+    plot.update_yaxes(ticklabelstandoff=8)
     return styled(plot, f"What predicts {target}").update_layout(height=140 + 40 * len(rows))
 
 

@@ -123,7 +123,7 @@ def tell_contrast(cfg: dict[str, Any], contrast: pd.DataFrame, summary: dict[str
     from sae_kedro.interpretation.contrast import STRONGEST
     from sae_kedro.interpretation.told import forest, sentences, summed_up
 
-    kept = f"written: these and the {STRONGEST} strongest of each group, {summary['n_written']:,} rows"
+    kept = f"contrast.csv has these and the {STRONGEST} strongest of each group: {summary['n_written']:,} rows"
     what = "texts with {}" if cfg["target_column"] is not None else "texts of {}"
     told = sentences(contrast, what=what) or ["no latent sets a group apart in both halves of the texts"]
     return "\n".join([summed_up(summary), kept, *told]) + "\n", forest(contrast)
