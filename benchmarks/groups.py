@@ -31,12 +31,14 @@ from sae_kedro.interpretation.contrast import LEVEL, contrast
 from sae_kedro.interpretation.statistics import benjamini_hochberg, p_value
 
 GROUPS = ("halves", "halves of different length", "1 % and the rest", "shuffled intents")
-METHODS = ("separation_score", "correlation", "lasso")
+METHODS = ("separation_score", "correlation")
+"""Of `select_neurons`; its lasso, twenty fits of the dense matrix, takes minutes for each target."""
 LISTED = 20
 ON_TOPIC, OFF_TOPIC = 5.0, 2.0
 """How many times as often as elsewhere a latent fires on planted texts: at least, to be what was planted (if it fires
 on a quarter of them, too); below, to have nothing to do with it."""
 Bools = NDArray[np.bool_]
+Rows = list[dict[str, Any]]
 
 
 def main() -> None:
@@ -48,11 +50,12 @@ def main() -> None:
     parser.add_argument("--data-root", help="where embeddings stay; a temporary folder without it")
     parser.add_argument("--out", type=Path, default=HERE / "results" / "groups.json")
     args = parser.parse_args()
-    results: dict[str, list[dict[str, Any]]] = {"planted": [], "shuffled": []}
+    results = json.loads(args.out.read_text()) if args.out.exists() else {"planted": [], "shuffled": []}
     coded = {name: code(name, read(args.folder, f"{name}_train"), args.data_root) for name in SETS}
     for part, run in (("planted", planted), ("shuffled", shuffled)):
         for name in SETS:
-            for row in run(coded[name], args):
+            done = [row for row in results[part] if row["set"] == name]  # an interrupted run goes on where it stopped
+            for row in run(coded[name], args, done):
                 results[part].append({"set": name} | row)
                 print(json.dumps(results[part][-1]), flush=True)
                 args.out.write_text(json.dumps(results, indent=1) + "\n")
@@ -60,10 +63,12 @@ def main() -> None:
     print(table(results))
 
 
-def shuffled(coded: Coded, args: argparse.Namespace) -> Iterator[dict[str, Any]]:
+def shuffled(coded: Coded, args: argparse.Namespace, done: Rows) -> Iterator[dict[str, Any]]:
     """Yield how many labellings without meaning have any row with q < .05, and how many rows are confirmed."""
     for kind in GROUPS:
         for law in ("ours", "normal") if kind.startswith("1 %") else ("ours",):
+            if any((row["groups"], row["law"]) == (kind, law) for row in done):
+                continue
             found, unadjusted, confirmed = [], [], []
             for seed in range(args.labellings):
                 groups = labelling(kind, coded, np.random.default_rng(1000 + seed))
@@ -94,13 +99,15 @@ def labelling(kind: str, coded: Coded, rng: np.random.Generator) -> NDArray[Any]
     return np.where(rng.random(n) < 1 / (1 + np.exp(-odds)), "b", "a")
 
 
-def planted(coded: Coded, args: argparse.Namespace) -> Iterator[dict[str, Any]]:
+def planted(coded: Coded, args: argparse.Namespace, done: Rows) -> Iterator[dict[str, Any]]:
     """Yield what each way finds of an intent or a word that was planted in groups of different length."""
     fires = sparse.csr_array(coded.codes > 0).astype(np.float64)
     with tempfile.TemporaryDirectory() as folder:
         sparse.save_npz(Path(folder, "codes.npz"), coded.codes)
         worker = Worker(args.peers, "hypothesaes", task="Select", codes=str(Path(folder, "codes.npz")))
         for seed, (kind, what, where) in enumerate(topics(coded)):
+            if any((row["planted"], row["what"]) == (kind, what) for row in done):
+                continue
             rng = np.random.default_rng(seed)
             odds = _length(coded.texts) + np.log(3) * where
             in_b = rng.random(len(where)) < 1 / (1 + np.exp(-odds))

@@ -26,8 +26,8 @@ from benchmarks.worker import MODEL
 from sae_kedro import fit, get_experiment_cfg, load_model, post_init_cfg
 from sae_kedro.activations.encoder import TextEncoder
 from sae_kedro.interpretation.contrast import Contrast, contrast
-from sae_kedro.interpretation.features import Features
 from sae_kedro.interpretation.interpret import interpret
+from sae_kedro.sae.base import SAE
 
 N_TEXTS = 20
 """Texts that stand for a latent, its strongest, and for an intent."""
@@ -42,8 +42,10 @@ class Coded(NamedTuple):
 
     texts: list[str]
     intents: list[str]
+    vectors: Floats
+    encoder: TextEncoder
+    sae: SAE
     codes: sparse.csr_array
-    features: Features
 
 
 def main() -> None:
@@ -60,9 +62,8 @@ def main() -> None:
     shown: list[dict[str, Any]] = []
     for name in SETS:
         coded = code(name, read(args.folder, f"{name}_train"), args.data_root)
+        names = label(coded)
         start = time.perf_counter()
-        named = coded.features.table.dropna(subset="label").set_index("latent")
-        names = {"labels": named["label"].to_dict(), "keywords": named["keywords"].to_dict()}
         found = contrast(coded.codes, coded.intents, texts=coded.texts, **names)
         seconds = time.perf_counter() - start
         intents = found.summary["groups"]
@@ -94,16 +95,22 @@ def main() -> None:
 
 
 def code(name: str, rows: Rows, data_root: str | None) -> Coded:
-    """Embed texts, train an SAE on them, and label its latents."""
+    """Embed texts and train an SAE on them."""
     texts, intents = [row["text"] for row in rows], [row["label"] for row in rows]
     with tempfile.TemporaryDirectory() as temporary:
         cfg = post_init_cfg(get_experiment_cfg(model_name=MODEL, data_root=data_root or temporary, dtype="float32"))
         encoder = TextEncoder(cfg, None)
         vectors = embed(name, rows, cfg, encoder).numpy()
     sae = fit(vectors, texts, MODEL, device="cpu")
-    codes = sae.transform(vectors)
-    features = interpret(sae, codes, texts, vectors, lambda words: encoder.encode(list(words)).numpy())
-    return Coded(texts, intents, codes, features)
+    return Coded(texts, intents, vectors, encoder, sae, sae.transform(vectors))
+
+
+def label(coded: Coded) -> dict[str, dict[int, str]]:
+    """Return labels and keywords of latents, as `contrast` takes them."""
+    encode = coded.encoder.encode
+    features = interpret(coded.sae, coded.codes, coded.texts, coded.vectors, lambda words: encode(list(words)).numpy())
+    named = features.table.dropna(subset="label").set_index("latent")
+    return {"labels": named["label"].to_dict(), "keywords": named["keywords"].to_dict()}
 
 
 def first(found: Contrast) -> pd.DataFrame:

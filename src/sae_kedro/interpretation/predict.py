@@ -27,7 +27,7 @@ SCREENED = 100
 N_HALVES, STABLE = 50, 0.8
 """Half samples that a set is chosen on again, and the share of them that must choose a latent (Meinshausen and Bühlmann
 2010). At a share of .6, 2 of 30 shuffled targets had a feature chosen, at .7 or more none."""
-N_FOLDS = 5
+N_FOLDS, LASSO_ITERATIONS = 5, 10_000
 LEAKY = 0.995
 """From this AUROC on, a target is more likely to be written in the texts than to be told by their meaning."""
 
@@ -176,16 +176,16 @@ def _stable_lasso(x: Floats, y: Floats, hashes: NDArray[np.uint64]) -> tuple[Flo
     """Return the weights of a sparse fit, and the share of half samples that choose each column: `(n_columns,)`."""
     fold = _fold(hashes)
     folds = [(np.flatnonzero(fold != f), np.flatnonzero(fold == f)) for f in np.unique(fold)]
-    path = LassoCV(cv=folds, fit_intercept=False, alphas=50, precompute=True).fit(x, y)
+    path = LassoCV(cv=folds, fit_intercept=False, alphas=50, precompute=True, max_iter=LASSO_ITERATIONS).fit(x, y)
     error, noise = path.mse_path_.mean(axis=1), path.mse_path_.std(axis=1, ddof=1) / np.sqrt(len(folds))
     best = int(error.argmin())
     alpha = path.alphas_[error <= error[best] + noise[best]].max()
-    weights = lasso_path(x, y, alphas=[alpha])[1][:, 0]
+    weights = lasso_path(x, y, alphas=[alpha], max_iter=LASSO_ITERATIONS)[1][:, 0]
     draws, order = np.random.default_rng(0), np.argsort(hashes, kind="stable")
     times = np.zeros(x.shape[1])
     for _ in range(N_HALVES):
         rows = order[draws.permutation(len(order))[: len(order) // 2]]
-        again = lasso_path(x[rows], y[rows], alphas=[alpha])[1][:, 0]
+        again = lasso_path(x[rows], y[rows], alphas=[alpha], max_iter=LASSO_ITERATIONS)[1][:, 0]
         times += again * weights > 0
     return weights, times / N_HALVES
 
