@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sae_kedro.pipelines.contrast.nodes import compared, labels_of, stores_of
+from sae_kedro.pipelines.groups import compared, labels_of, stores_of
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
