@@ -64,7 +64,7 @@ def main() -> None:
         coded = code(name, read(args.folder, f"{name}_train"), args.data_root)
         names = label(coded)
         start = time.perf_counter()
-        found = contrast(coded.codes, coded.intents, texts=coded.texts, **names)
+        found = contrast(coded.codes, coded.intents, texts=coded.texts, n_shuffles=0, **names)
         seconds = time.perf_counter() - start
         intents = found.summary["groups"]
         said = sayings(coded, found)
@@ -73,6 +73,8 @@ def main() -> None:
             judge = load_model(path)
             called = judge.encode([intent.replace("_", " ") for intent in intents], normalize_embeddings=True)
             for what, phrases in said.items():
+                if what.startswith(f"{N_TEXTS} texts") and path != args.judges[0]:
+                    continue  # labels are what another judge is for
                 places = rank(np.stack([judge.encode(each).mean(axis=0) for each in phrases]), called)
                 row = {
                     "judge": Path(path).name,
@@ -151,14 +153,14 @@ def rank(meanings: Floats, names: Floats) -> NDArray[np.int64]:
 
 def table(told: list[dict[str, Any]], shown: list[dict[str, Any]]) -> str:
     """Write shares, and some intents with their labels, as Markdown."""
-    keys = [key for key in dict.fromkeys((row["set"], row["judge"]) for row in told)]
+    keys = list(dict.fromkeys((row["set"], row["judge"]) for row in told))
     lines = ["| what is read | " + " | ".join(f"{name}, {judge}" for name, judge in keys) + " |"]
     lines.append("|---" * (len(keys) + 1) + "|")
     for what in dict.fromkeys(row["read"] for row in told):
-        rows = {(row["set"], row["judge"]): row for row in told if row["read"] == what}
-        lines.append(
-            f"| {what} | " + " | ".join(f"{rows[key]['top1']:.0%}, {rows[key]['top3']:.0%}" for key in keys) + " |"
-        )
+        rows = {
+            (row["set"], row["judge"]): f"{row['top1']:.0%}, {row['top3']:.0%}" for row in told if row["read"] == what
+        }
+        lines.append(f"| {what} | " + " | ".join(rows.get(key, "") for key in keys) + " |")
     judge = shown[-1]["judge"]
     lines += ["", f"| intent | label | keywords | AUC | place of its name ({judge}) |", "|---|---|---|---|---|"]
     for row in shown:
