@@ -1,7 +1,7 @@
 """What `contrast` finds where there is something, and where not: `python -m benchmarks.groups FOLDER`.
 
 On codes of BANKING77 and CLINC150. Shuffled groups have nothing to find, whether or not they differ in length. Then the
-texts of an intent, or those with a word, get three times the odds of being in one of two groups that differ in length.
+texts of an intent, or those with a word, get nine times the odds of being in one of two groups that differ in length.
 Beside it the latents that HypotheSAEs selects from the same codes: it makes no test and lists as many as it is asked
 for. Writes `results/groups.json` and `.md`.
 """
@@ -33,7 +33,7 @@ from sae_kedro.interpretation.statistics import benjamini_hochberg, p_value
 GROUPS = ("halves", "halves of different length", "1 % and the rest", "shuffled intents")
 METHODS = ("separation_score", "correlation")
 """Of `select_neurons`; its lasso, twenty fits of the dense matrix, takes minutes for each target."""
-LISTED = 20
+LISTED, ODDS = 20, 9
 ON_TOPIC, OFF_TOPIC = 5.0, 2.0
 """How many times as often as elsewhere a latent fires on planted texts: at least, to be what was planted (if it fires
 on a quarter of them, too); below, to have nothing to do with it."""
@@ -59,7 +59,7 @@ def main() -> None:
                 results[part].append({"set": name} | row)
                 print(json.dumps(results[part][-1]), flush=True)
                 args.out.write_text(json.dumps(results, indent=1) + "\n")
-    args.out.with_suffix(".md").write_text(table(results))
+                args.out.with_suffix(".md").write_text(table(results))
     print(table(results))
 
 
@@ -109,7 +109,7 @@ def planted(coded: Coded, args: argparse.Namespace, done: Rows) -> Iterator[dict
             if any((row["planted"], row["what"]) == (kind, what) for row in done):
                 continue
             rng = np.random.default_rng(seed)
-            odds = _length(coded.texts) + np.log(3) * where
+            odds = _length(coded.texts) + np.log(ODDS) * where
             in_b = rng.random(len(where)) < 1 / (1 + np.exp(-odds))
             inside, outside = fires[where].mean(axis=0), np.maximum(fires[~where].mean(axis=0), 1e-9)
             on_topic = (inside >= 0.25) & (inside >= ON_TOPIC * outside)
