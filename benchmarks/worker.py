@@ -268,6 +268,25 @@ class Quality:
         return {"fvu": float(fvu), "l0": float(l0.float().mean()), "dead": dead, "seconds": seconds}
 
 
+class Select:
+    """Latents that HypotheSAEs selects for a target, from the codes of any SAE."""
+
+    def __init__(self, library: str, codes: str) -> None:
+        """Read codes that SciPy has saved; they have to be dense."""
+        del library
+        from scipy import sparse
+
+        self.codes = sparse.load_npz(codes).toarray()
+
+    def select(self, target: list[float], method: str, n: int) -> dict[str, Any]:
+        """Return the latents that `select_neurons` chooses, the first first, and the seconds."""
+        from hypothesaes.select_neurons import select_neurons
+
+        start = time.perf_counter()
+        latents, _ = select_neurons(self.codes, np.array(target), n, method=method)
+        return {"latents": latents, "seconds": time.perf_counter() - start}
+
+
 def read_rows(corpus: str | Path) -> Iterator[dict[str, Any]]:
     """Read a file of JSON lines, compressed or not."""
     with (gzip.open if str(corpus).endswith(".gz") else open)(corpus, "rt") as lines:
