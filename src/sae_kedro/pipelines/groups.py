@@ -105,7 +105,11 @@ def labels_of(cfg: dict[str, Any], sae: SAE) -> tuple[dict[int, str], dict[int, 
     if not (folder / FILE).is_file():
         logger.warning("Latents have numbers for names; `kedro run --pipelines interpret` first gives them labels")
         return {}, {}
-    features = Features.load(folder, sae)
+    try:
+        features = Features.load(folder, sae)
+    except InputError as error:
+        logger.warning("Latents have numbers for names: %s", error)
+        return {}, {}
     named = features.table.dropna(subset="label")
     keywords = dict(zip(named["latent"].tolist(), named["keywords"].tolist(), strict=True))
     return features.labels, keywords
