@@ -116,7 +116,7 @@ def meaning(path: Path, others: list[Path], texts: list[str], vectors: np.ndarra
         (file["data"], file["indices"], file["indptr"]), shape=(len(texts), len(directions)), dtype=np.float32
     )
     features = interpret(with_directions(directions, k), codes, texts, vectors)
-    living = F.normalize(directions[torch.from_numpy((features.table["n_texts"] > 0).to_numpy())], dim=1)
+    living = F.normalize(directions[features.table["n_texts"].to_numpy(copy=True) > 0], dim=1)
     cosines = [
         (living @ F.normalize(torch.from_numpy(np.load(other)["directions"]), dim=1).t()).amax(dim=1)
         for other in others
