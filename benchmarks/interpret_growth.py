@@ -2,7 +2,7 @@
 
 A million different lines of text: titles, glosses, and runs of eight words from abstracts. The first titles have their
 own embeddings, the other lines the mean of their words, whose embeddings are the mean of those titles that have them;
-directions are embeddings drawn by chance, and codes the largest products. Only what labels cost is of interest here.
+directions are embeddings of titles drawn by chance, and codes the largest products. Only costs are of interest here.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from benchmarks.worker import read_rows
 from sae_kedro.interpretation.interpret import interpret
 
 N_TEXTS, DICT_SIZES, TOP_K = (60_000, 250_000, 1_000_000), (3072, 16_384), 32
-WORDS_OF_LINE, STEP = 8, 4
+WORDS_OF_LINE, STEP = 8, 3
 Rows = list[dict[str, Any]]
 
 
@@ -61,7 +61,7 @@ def main() -> None:
                 rows.append(json.loads(subprocess.run(command, check=True, capture_output=True).stdout))
                 print(json.dumps(rows[-1]), flush=True)
                 args.out.write_text(json.dumps(rows, indent=1) + "\n")
-    args.out.with_suffix(".md").write_text(table(rows))
+                args.out.with_suffix(".md").write_text(table(rows))
     print(table(rows))
 
 
@@ -79,8 +79,9 @@ def make(folder: Path, root: Path, n: int, dict_size: int) -> None:
     place = root / "growth"
     place.mkdir(exist_ok=True)
     rng = np.random.default_rng(0)
+    n_known = min(60_000, n)
     if not (place / "texts.json").exists():
-        _, known = embedded(folder / "arxiv_titles.jsonl.gz", min(60_000, n), root)
+        _, known = embedded(folder / "arxiv_titles.jsonl.gz", n_known, root)
         texts = list(islice(dict.fromkeys(lines_of_text(folder)), n))
         counter = CountVectorizer(binary=True, dtype=np.float32)
         first = counter.fit_transform(texts[: len(known)])
@@ -93,7 +94,7 @@ def make(folder: Path, root: Path, n: int, dict_size: int) -> None:
     if not codes.exists():
         vectors = np.load(place / "vectors.npy")
         mean = vectors.mean(axis=0)
-        directions = vectors[rng.choice(len(vectors), dict_size, replace=False)] - mean
+        directions = vectors[rng.choice(n_known, dict_size, replace=False)] - mean
         sae = with_directions(torch.from_numpy(directions / np.linalg.norm(directions, axis=1, keepdims=True)), TOP_K)
         sae.W_enc.data, sae.b_dec.data = sae.W_dec.data.t(), torch.from_numpy(mean)
         np.save(place / f"directions-{dict_size}.npy", sae.W_dec.detach().numpy())
@@ -112,7 +113,7 @@ def measured(place: Path, n: int, dict_size: int) -> dict[str, Any]:
     Path("/proc/self/clear_refs").write_text("5")
     features = interpret(sae, codes, texts, vectors)
     return {
-        "n_texts": n,
+        "n_texts": len(texts),
         "dict_size": dict_size,
         "seconds": features.summary["seconds"],
         "cpu_seconds": _cpu() - cpu,

@@ -82,7 +82,7 @@ def main() -> None:
                     rows.append(about | meaning(saes[seed], others, texts, vectors, args.top_k))
                     print(json.dumps(rows[-1]), flush=True)
                     args.out.write_text(json.dumps(rows, indent=1) + "\n")
-    args.out.with_suffix(".md").write_text(table(rows))
+                    args.out.with_suffix(".md").write_text(table(rows))
     print(table(rows))
 
 
