@@ -125,8 +125,8 @@ def test_another_order_of_latents_is_another_order_of_rows(planted, features):
 
 def test_real_latents_in_another_order_have_the_same_labels_families_and_company(real):
     docs, vectors = real
-    sae = fit(vectors, dict_size=48, top_k=6, n_epochs=4)
-    order = np.random.default_rng(0).permutation(48)
+    sae = fit(vectors, dict_size=96, top_k=12, n_epochs=4)
+    order = np.random.default_rng(0).permutation(96)
     other = copy.deepcopy(sae)
     other.W_dec.data, other.density = sae.W_dec.data[order], sae.density[order]
     codes = sae.transform(vectors)
@@ -141,7 +141,7 @@ def test_real_latents_in_another_order_have_the_same_labels_families_and_company
         assert json.dumps(_plain(a.table[column])) == json.dumps(_plain(back[column])), column
     pairs = [
         {(frozenset((of[row.latent_a], of[row.latent_b])), row.both, row.npmi) for row in found.together.itertuples()}
-        for found, of in ((a, np.arange(48)), (b, order))
+        for found, of in ((a, np.arange(96)), (b, order))
     ]
     assert pairs[0] == pairs[1]
 
