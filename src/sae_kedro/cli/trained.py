@@ -8,6 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import click
+
 from sae_kedro.cli import places
 from sae_kedro.errors import InputError, nearest, shown
 
@@ -52,7 +54,7 @@ class TrainedRun:
         corpus: A dataset; `ITS_OWN` or None: the one that the SAE was trained on.
 
     Raises:
-        InputError: There is no such run, or the names of its latents are those of another SAE.
+        InputError: There is no such run, or what names its latents cannot be read.
     """
 
     def __init__(self, data_root: str | None, name: str | None, corpus: str | None) -> None:
@@ -159,8 +161,11 @@ def _names(file: Path, cfg_file: Path, dict_size: int) -> tuple[dict[int, str], 
     own = json.loads(cfg_file.read_text()).get("sha256", {}).get("weights", "")
     made_for = (table.schema.metadata or {}).get(b"sae_sha256", own.encode()).decode()
     if made_for != own or any(not 0 <= row["latent"] < dict_size for row in rows):
-        raise InputError(
-            f"{file} is of another SAE than {cfg_file.parent}; `kedro run --pipelines interpret` makes its own"
+        click.echo(
+            f"Latents have numbers for names: {file} is of another SAE than {cfg_file.parent}; "
+            "`kedro run --pipelines interpret` makes its own",
+            err=True,
         )
+        return {}, {}
     labels = {row["latent"]: row["label"] for row in rows if row["label"]}
     return labels, {row["latent"]: row["label_auroc"] for row in rows if row["label_auroc"] is not None}
