@@ -136,10 +136,10 @@ const WORD = /[\p{L}\p{N}_]+/gu
 // Cut a text into [piece, hit]: a word is hit where a pattern is like it, or like it and the next word
 const pieces = (text, patterns) => {
   const words = [...text.matchAll(WORD)].map(found => ({word: found[0].toLowerCase(), start: found.index, end: found.index + found[0].length}))
-  const single = patterns.filter(pattern => !pattern.includes(' '))
   const double = patterns.filter(pattern => pattern.includes(' '))
+  const single = double.length ? patterns.filter(pattern => !pattern.includes(' ')) : patterns
   const hit = words.map(({word}) => single.some(pattern => alike(pattern, word)))
-  words.forEach(({word}, i) => {
+  if (double.length) words.forEach(({word}, i) => {
     if (i + 1 < words.length && double.some(pattern => alike(pattern, `${word} ${words[i + 1].word}`))) hit[i] = hit[i + 1] = true
   })
   const found = []

@@ -38,8 +38,10 @@ const familyTree = latent => {
   if (head < 0) return null
   const path = []
   for (let at = latent; at >= 0 && path.length < 50; at = features.parent[at]) path.unshift(at)
-  const children = [...Array(N).keys()].filter(other => features.parent[other] === latent).sort((a, b) => features.n_texts[b] - features.n_texts[a])
-  const size = features.family.filter(family => family === head).length
+  const children = []
+  features.parent.forEach((parent, other) => { if (parent === latent) children.push(other) })
+  children.sort((a, b) => features.n_texts[b] - features.n_texts[a])
+  const size = features.family.reduce((n, family) => n + (family === head), 0)
   const item = (at, ...more) => h('li', {}, at === latent ? h('b', {'aria-current': 'true', dir: 'auto'}, nameOf(at)) : featureLink(at), h('span', {class: 'soft'}, ` ${percent(density(at))}`), ...more)
   const below = children.length > 0 && h('ul', {}, children.slice(0, 12).map(child => item(child)), children.length > 12 && h('li', {class: 'soft'}, `and ${count(children.length - 12)} more`))
   const tree = path.reduceRight((inner, at) => h('ul', {class: 'tree'}, item(at, inner || '')), below)
@@ -53,9 +55,13 @@ const deciles = latent => {
   found.forEach(pair => parts[decileOf(latent, pair[1])].push(pair))
   return card('Texts from strongest to weakest',
     note(`${plural(features.n_texts[latent], 'text')} in all, ${count(found.length)} of them here, by tenths of their activation; keywords are marked.`),
-    parts.map((part, decile) => part.length > 0 && h('details', {open: decile === 0 || decile === 4 || decile === 9},
-      h('summary', {}, decile === 0 ? 'strongest tenth' : decile === 9 ? 'weakest tenth' : `tenth ${decile + 1}`, h('span', {class: 'soft'}, ` ${count(part.length)} here`)),
-      growing(decile === 0 ? part.slice(5) : part, ([place, step]) => textEntry(place, {latent, step, patterns}), decile === 0 ? 5 : 3, 'ul', {class: 'plain-list'}))))
+    parts.map((part, decile) => {
+      const entries = decile === 0 ? part.slice(5) : part
+      if (!entries.length) return null
+      const open = decile === 0 || decile === 4 || decile === 9
+      const fill = () => growing(entries, ([place, step]) => textEntry(place, {latent, step, patterns}), 3, 'ul', {class: 'plain-list'})
+      return later({open}, [decile === 0 ? 'strongest tenth' : decile === 9 ? 'weakest tenth' : `tenth ${decile + 1}`, h('span', {class: 'soft'}, ` ${count(part.length)} here`)], fill)
+    }))
 }
 
 const related = (title, rows, says, more) => rows.length > 0 && card(title,

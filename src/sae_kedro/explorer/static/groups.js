@@ -24,12 +24,7 @@ const groupsView = () => {
         const latent = groups.latent[i]
         const told = h('span', {class: 'num', title: `q ${groups.q[i] < .001 ? '< .001' : fixed(groups.q[i], 3)}`},
           `${percent(groups.rate_a[i])} `, h('span', {class: 'soft'}, `against ${percent(groups.rate_b[i])}`))
-        const examples = h('details', {}, h('summary', {}, 'texts'))
-        examples.addEventListener('toggle', () => {
-          if (examples.open && examples.children.length === 1) {
-            examples.append(h('ul', {class: 'plain-list'}, textsOf(latent).slice(0, 6).map(([place, step]) => textEntry(place, {latent, step, patterns: features.patterns[latent]}))))
-          }
-        })
+        const examples = later({}, 'texts', () => h('ul', {class: 'plain-list'}, textsOf(latent).slice(0, 6).map(([place, step]) => textEntry(place, {latent, step, patterns: features.patterns[latent]}))))
         return h('li', {class: `grow-row ${groups.confirmed[i] ? '' : 'hollow'}`},
           h('div', {class: 'grow'}, featureLink(latent), h('span', {class: 'soft words', dir: 'auto'}, features.keywords[latent] ?? ''), groups.warning[i] && h('span', {class: 'warn'}, `beware: ${groups.warning[i]}`)),
           told, h('span', {class: 'num', title: `95 % interval ${fixed(groups.or_lo[i])} to ${fixed(groups.or_hi[i])}`}, `odds × ${fixed(groups.odds_ratio[i], 1)}`),

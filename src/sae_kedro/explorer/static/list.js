@@ -16,29 +16,39 @@ const loweredTexts = () => lowered ??= corpus.texts ? corpus.texts.map(text => t
 let loweredNames = null
 const wordsOf = query => [...new Set(query.toLowerCase().normalize('NFC').split(/\s+/).filter(Boolean))]
 
-// How well the name, keywords and patterns of a feature match: every word of the query counts by the best place it is found
-const nameMatch = (latent, words) => {
+// How well the name, keywords and patterns of a feature match: every word of the query counts by the best
+// place where it is found, a rare word more than a frequent one
+const nameMatch = (latent, words, worth) => {
   loweredNames ??= features.label.map((label, i) => [label ?? '', features.keywords[i] ?? '', (features.direction_words?.[i] ?? []).join(' ')].map(text => text.toLowerCase()))
   const own = (ownLabel(latent) ?? '').toLowerCase()
   const [label, keywords, near] = loweredNames[latent]
   let sum = 0
+  const add = (word, by) => { sum += by * worth.get(word) }
   for (const word of words) {
     const whole = text => (` ${text.replace(/[,*]/g, ' ')} `).includes(` ${word} `)
-    if (own.includes(word)) sum += 4
-    else if (whole(label)) sum += 3
-    else if (label.includes(word)) sum += 2
-    else if (whole(keywords)) sum += 1.6
-    else if (keywords.includes(word)) sum += 1.2
-    else if (features.patterns[latent].some(pattern => word.length > 2 && alike(pattern, word))) sum += .8
-    else if (near.includes(word)) sum += .4
+    if (own.includes(word)) add(word, 4)
+    else if (whole(label)) add(word, 3)
+    else if (label.includes(word)) add(word, 2)
+    else if (whole(keywords)) add(word, 1.6)
+    else if (keywords.includes(word)) add(word, 1.2)
+    else if (features.patterns[latent].some(pattern => word.length > 2 && alike(pattern, word))) add(word, .8)
+    else if (near.includes(word)) add(word, .4)
   }
-  return sum / words.length
+  return sum
 }
 
 const searchTexts = words => {
   const found = []
   loweredTexts().forEach((text, place) => { if (words.every(word => text.includes(word))) found.push(place) })
   return found
+}
+
+// How much each word weighs: all weights add up to 1
+const weights = words => {
+  const texts = loweredTexts()
+  const found = words.map(word => Math.log(1 + (texts.length + 1) / (1 + texts.reduce((n, text) => n + text.includes(word), 0))))
+  const sum = found.reduce((a, b) => a + b, 0) || 1
+  return new Map(words.map((word, i) => [word, found[i] / sum]))
 }
 
 // Features that fire on these texts and seldom elsewhere, by F1 over the texts that are here
@@ -63,9 +73,10 @@ const search = query => {
   let found = [...Array(N).keys()].filter(latent => words.length || wanted(latent))
   if (listState.family !== '') found = found.filter(latent => features.family[latent] === Number(listState.family))
   const match = new Map()
+  const worth = weights(words)
   if (words.length) {
     for (const latent of found) {
-      const score = nameMatch(latent, words) + 2 * (on.get(latent)?.f1 ?? 0) + (latent === number ? 9 : 0)
+      const score = nameMatch(latent, words, worth) + 2 * (on.get(latent)?.f1 ?? 0) + (latent === number ? 9 : 0)
       if (score > .12) match.set(latent, score)
     }
     found = found.filter(latent => match.has(latent))

@@ -47,10 +47,7 @@ const ownText = query => [
         h('a', {href: `#q/${encodeURIComponent(query)}`}, 'Search with it, and steer')]
     })),
     card('Nearest texts', filled('neighbours', {text: query, n: 10}, ({rows}) => h('ul', {class: 'plain-list'}, rows.map(row => {
-      const explained = h('details', {}, h('summary', {}, 'why'))
-      explained.addEventListener('toggle', () => {
-        if (explained.open && explained.children.length === 1) explained.append(filled('explain', {a: query, b: row.row}, told => whyBars(told.cosine, told.terms)))
-      })
+      const explained = later({}, 'why', () => filled('explain', {a: query, b: row.row}, told => whyBars(told.cosine, told.terms)))
       return [serverRow(row, h('b', {class: 'num'}, fixed(row.cosine))), h('li', {class: 'under'}, explained)]
     }))))),
 ]

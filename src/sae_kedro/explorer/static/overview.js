@@ -1,11 +1,15 @@
 // #o: what the SAE is worth, what the corpus is, and a map of features.
 
 const scoreCard = ({title, explained, values}) => h('section', {class: 'card score'}, h('h2', {}, title),
-  values.length === 1 && h('p', {class: 'big'}, values[0].text, values[0].bounds && h('small', {}, values[0].bounds)),
-  values.length > 1 && values.map(value => h('div', {class: 'pair'}, h('span', {}, value.label),
+  values.map(value => h('div', {class: 'pair'}, h('span', {}, value.label),
     h('span', {}, h('b', {}, value.text), value.bounds && h('small', {}, ` ${value.bounds}`)),
     h('span', {class: 'meter'}, h('i', {class: value.own ? 'own' : '', style: {width: `${value.width}%`}})))),
-  h('p', {class: 'soft'}, explained))
+  h('details', {}, h('summary', {}, 'what this is'), h('p', {class: 'soft'}, explained)))
+
+// Metrics of one number, such as L0, share a card
+const singleCard = metrics => metrics.length > 0 && h('section', {class: 'card score'}, h('h2', {}, 'Sparsity'),
+  metrics.map(({title, values: [value]}) => h('div', {class: 'line'}, h('span', {}, title), h('span', {}, h('b', {}, value.text), value.bounds && h('small', {}, ` ${value.bounds}`)))),
+  h('details', {}, h('summary', {}, 'what this is'), metrics.map(({title, explained}) => h('p', {class: 'soft'}, h('b', {}, title), `: ${explained}`))))
 
 const labelCard = () => {
   const told = index.summary
@@ -15,7 +19,7 @@ const labelCard = () => {
   const bounds = told.label_auroc_ci95 ? `${fixed(told.label_auroc_ci95[0], 3)} to ${fixed(told.label_auroc_ci95[1], 3)}` : null
   const meter = (label, value, own, spread = null) => ({label, text: fixed(value, 3), bounds: spread, own, width: 100 * Math.max(0, 2 * value - 1)})
   return {
-    title: 'Labels',
+    title: 'Labels (AUROC)',
     explained: `Mean AUROC with which labels tell the texts of their latent from others, on texts that made no label: .5 is chance, 1 is perfect. ${count(told.n_labelled)} of ${count(N)} latents have one.`,
     values: [meter('its own label', told.label_auroc, true, bounds), meter('label of the nearest latent', told.nearest_auroc, false), meter('label of another latent', told.floor_auroc, false)],
   }
@@ -33,7 +37,7 @@ const overview = () => {
   return [
     h('h1', {}, `${index.name}: what ${plural(index.n_texts, 'text')} are made of`),
     note(`${count(N)} features · ${facts()}`),
-    h('div', {class: 'cards'}, [...index.metrics, labelCard()].map(scoreCard)),
+    h('div', {class: 'cards'}, [...index.metrics.filter(({values}) => values.length > 1), labelCard()].map(scoreCard), singleCard(index.metrics.filter(({values}) => values.length === 1))),
     live && ownTextCard(),
     h('div', {class: 'split'},
       h('section', {class: 'card'}, h('h2', {}, 'Map of features'),

@@ -47,6 +47,13 @@ const sampled = () => index.n_shown < index.n_texts
   ? `${count(index.n_shown)} of ${plural(index.n_texts, 'text')} are in this page, taken so that each tenth of a feature's texts has some; counts and histograms are of all.`
   : `All ${plural(index.n_texts, 'text')} are in this page.`
 
+// Details that are drawn when they are opened for the first time
+const later = (given, title, fill) => {
+  const details = h('details', given, h('summary', {}, title), given.open ? fill() : '')
+  details.addEventListener('toggle', () => { if (details.open && details.childElementCount === 1) details.append(...[fill()].flat(9)) })
+  return details
+}
+
 const wait = () => h('p', {class: 'soft'}, 'Reading…')
 
 // A list of which the first rows are drawn, and more on demand
