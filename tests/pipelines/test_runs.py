@@ -54,7 +54,9 @@ def runs(corpus_file, tmp_path_factory) -> Runs:
 def test_registered_pipelines():
     assert set(pipelines) == {"encode", "train", "evaluate", "compare", "codes", "interpret", "contrast", "__default__"}
     added = {node.name for node in (pipelines["__default__"] - pipelines["train"]).nodes}
-    assert added == {"interpret.interpret_trained", "interpret.show_features"}
+    assert added == {
+        f"interpret.{name}" for name in ("code_corpus", "interpret_trained", "show_features", "draw_explorer")
+    }
 
 
 def test_every_node_is_named_after_its_function():

@@ -41,11 +41,11 @@ SCRIPTS = (
 )  # fmt: skip
 """In this order they are one script."""
 COLUMNS = {
-    "label": None, "keywords": None, "status": None, "label_auroc": 3, "label_auroc_lo": 3, "label_auroc_hi": 3,
-    "n_scored": 0, "label_auroc_15": 3, "floor_auroc": 3, "nearest_auroc": 3, "centroid_auroc": 3, "precision": 3,
-    "recall": 3, "f1": 3, "cohesion": 3, "stability": 3, "auroc_by_decile": 2, "n_texts": None, "max_act": 4,
-    "patterns": None, "weights": 2, "direction_words": None, "family": None, "parent": None, "nearest": None,
-    "nearest_cosine": 3, "fires_with": None, "fires_with_lift": 1,
+    "label": None, "label_source": None, "keywords": None, "status": None, "label_auroc": 3, "label_auroc_lo": 3,
+    "label_auroc_hi": 3, "keywords_auroc": 3, "n_scored": 0, "label_auroc_15": 3, "floor_auroc": 3, "nearest_auroc": 3,
+    "centroid_auroc": 3, "precision": 3, "recall": 3, "f1": 3, "cohesion": 3, "stability": 3, "auroc_by_decile": 2,
+    "n_texts": None, "patterns": None, "weights": 2, "direction_words": None, "family": None, "parent": None,
+    "nearest": None, "nearest_cosine": 3, "fires_with": None, "fires_with_lift": 1,
 }  # fmt: skip
 """Columns of the features' table that are in the page, and digits behind the point."""
 
@@ -98,10 +98,9 @@ def page(
     contrast: pd.DataFrame | None = None,
     token: str | None = None,
 ) -> str:
-    """Make the page; arguments and errors are those of `write_explorer`.
+    """Make the page; the rest is as in `write_explorer`.
 
-    Args:
-        token: What the page shows its server with each request; None: it makes none.
+    With a `token` it has what needs a server, and shows that the token with each request; without, it makes no request.
     """
     return Explorer(sae, features, codes, texts, vectors, metrics, contrast).page(token)
 
@@ -152,7 +151,9 @@ class Explorer:
             "STYLE": style,
             "SCRIPT": script,
             "INDEX": as_json(index),
-            "BLOCKS": "\n".join(f'<script type="text/plain" id="{name}">{text}</script>' for name, text in blocks.items()),
+            "BLOCKS": "\n".join(
+                f'<script type="text/plain" id="{name}">{text}</script>' for name, text in blocks.items()
+            ),
         }
         whole = static.joinpath("page.html").read_text()
         for name, text in parts.items():  # in this order, so that nothing in the data is taken for a place
@@ -170,7 +171,7 @@ class Explorer:
         blocks = {"features": packed_json(_columns(table)), "groups": packed_json(_rows(self.contrast))}
         place = layout(directions, table["n_texts"].to_numpy())
         rounded, steps = packed_rows(directions)
-        of_latents = {
+        of_latents: dict[str, NDArray[Any]] = {
             "x": np.rint(place[:, 0] * 65535).astype(np.uint16),
             "y": np.rint(place[:, 1] * 65535).astype(np.uint16),
             "largest": largest.astype(np.float32),
@@ -178,7 +179,11 @@ class Explorer:
             "bounds": decile_bounds(self.codes, largest),
         }
         told: dict[str, Any] = {}
-        fixed = {"directions": rounded.ravel(), "direction_steps": steps, "base": how.base.astype(np.float32)}
+        fixed: dict[str, NDArray[Any]] = {
+            "directions": rounded.ravel(),
+            "direction_steps": steps,
+            "base": how.base.astype(np.float32),
+        }
         blocks["directions"], told["directions"] = packed_arrays(fixed)
         left = 3 * (LARGEST - 200_000 - sum(map(len, blocks.values()))) // 4 - 90 * len(table)
         act_size = self.vectors.shape[1]
@@ -252,7 +257,9 @@ class Explorer:
             "error": error_of(self.sae, self.codes, self.vectors, how, rows),
             "summary": _plain(self.features.summary),
             "metrics": _cards(self.metrics or {}),
-            "first": [{"latent": int(row.latent), "label": row.label, "keywords": row.keywords} for row in best.itertuples()],
+            "first": [
+                {"latent": int(row.latent), "label": row.label, "keywords": row.keywords} for row in best.itertuples()
+            ],
             "n_groups": 0 if self.contrast is None else int(self.contrast["group"].nunique()),
             "arrays": arrays,
         }
@@ -266,6 +273,10 @@ def policy(script: str, style: str, live: bool) -> str:
         f"default-src 'none'; script-src 'sha256-{own[0]}'; style-src 'sha256-{own[1]}'; "
         f"connect-src {reach}; base-uri 'none'; form-action 'none'"
     )
+
+
+def _block(block: tuple[str, str]) -> str:
+    return '<script type="text/plain" id="{}">{}</script>'.format(*block)
 
 
 def _cards(metrics: dict[str, Any]) -> list[dict[str, Any]]:
@@ -298,7 +309,9 @@ def _columns(table: pd.DataFrame) -> dict[str, list[Any]]:
 
 
 def _rows(contrast: pd.DataFrame | None) -> dict[str, list[Any]]:
-    return {} if contrast is None else {name: [_plain(c, 5) for c in contrast[name].tolist()] for name in contrast}
+    return (
+        {} if contrast is None else {name: [_plain(cell, 6) for cell in contrast[name].tolist()] for name in contrast}
+    )
 
 
 def _plain(value: Any, digits: int | None = None) -> Any:
@@ -310,5 +323,5 @@ def _plain(value: Any, digits: int | None = None) -> Any:
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float):
-        return None if not np.isfinite(value) else value if digits is None else float(f"{value:.{digits + 1}g}") if 0 < abs(value) < 1 else round(value, digits)
+        return None if not np.isfinite(value) else value if digits is None else round(value, digits)
     return None if value is pd.NA else value

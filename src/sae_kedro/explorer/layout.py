@@ -48,7 +48,6 @@ def _tsne(unit: Floats) -> Floats:
     with threadpool_limits(1):  # sums in one order, so that the map is the same on as many cores as there are
         start = PCA(2, random_state=0, svd_solver="full").fit_transform(unit)
         start = 1e-4 * start / max(float(start[:, 0].std()), 1e-12)
-        tsne = TSNE(
-            init=start.astype(np.float32), perplexity=min(15, (len(unit) - 1) / 3), max_iter=500, random_state=0, n_jobs=1
-        )
+        perplexity = min(15, (len(unit) - 1) / 3)
+        tsne = TSNE(init=start.astype(np.float32), perplexity=perplexity, max_iter=500, random_state=0, n_jobs=1)
         return np.asarray(tsne.fit_transform(unit.astype(np.float32)))

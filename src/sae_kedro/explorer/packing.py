@@ -14,17 +14,18 @@ from scipy import sparse
 
 LEVEL = 6
 _ALIGNED = 4
-_ESCAPED = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"})
+_ESCAPED = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 
 
 def as_json(value: Any) -> str:
     """Write JSON that can stand in a script: nothing in it ends or comments out what is around it."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).translate(_ESCAPED)
+    return json.dumps(value, allow_nan=False, separators=(",", ":")).translate(_ESCAPED)
 
 
 def packed_json(value: Any) -> str:
     """Compress JSON; a lone surrogate, which UTF-8 has no bytes for, becomes a question mark."""
-    return _packed(json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode(errors="replace"))
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return _packed(text.encode(errors="replace"))
 
 
 def packed_arrays(arrays: Mapping[str, NDArray[Any]]) -> tuple[str, list[list[Any]]]:
@@ -64,7 +65,7 @@ def packed_codes(codes: sparse.csr_array, largest: NDArray[Any]) -> dict[str, ND
 def quantised(values: NDArray[Any], largest: NDArray[Any]) -> NDArray[np.uint8]:
     """Round activations to 255ths of their latent's largest, and never to 0."""
     share = np.divide(values, largest, out=np.zeros(len(values)), where=largest > 0)
-    return np.clip(np.rint(255 * share), 1, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(255 * share), 1, 255), dtype=np.uint8)
 
 
 def packed_rows(vectors: NDArray[Any]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:

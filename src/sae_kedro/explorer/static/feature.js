@@ -1,9 +1,10 @@
 // #f/123: one feature.
 
 const SCORES = [
-  ['label_auroc', 'its label', true], ['label_auroc_15', 'its label, 15 keywords'], ['nearest_auroc', 'label of the nearest latent'],
+  ['label_auroc', 'its label', true], ['keywords_auroc', 'its keywords'], ['label_auroc_15', 'its label, 15 keywords'], ['nearest_auroc', 'label of the nearest latent'],
   ['floor_auroc', 'label of another latent'], ['centroid_auroc', 'closeness to its texts'],
 ]
+const SOURCES = {keywords: 'label by words', llm: `label by a language model${index.summary.llm ? `, ${index.summary.llm.model}` : ''}`, own: 'label by a person'}
 const PLAIN = [
   ['precision', 'precision of the label'], ['recall', 'recall of the label'], ['f1', 'F1'], ['cohesion', 'cohesion of its texts (mean cosine)'],
   ['stability', 'stability: cosine with its nearest in another seed'],
@@ -103,7 +104,7 @@ const feature = latent => {
         pinButton(latent), exportButtons(`feature-${latent}`, () => textsOf(latent).map(([place, s]) => ({activation: Number(fixed(activation(latent, s), 3)), ...textRecord(place)}))))),
     note(`Feature ${latent}`, ownLabel(latent) && features.label[latent] ? ` · label by words: ${features.label[latent]}` : '',
       ` · fires on ${plural(features.n_texts[latent], 'text')}, ${percent(density(latent))} · largest activation ${fixed(latents.largest[latent])}`,
-      column('label_source', latent) ? ` · label from ${column('label_source', latent)}` : ''),
+      ` · ${SOURCES[column('label_source', latent) ?? 'keywords'] ?? column('label_source', latent)}`),
     features.status[latent] !== 'labelled' && note({dead: 'It never fires on these texts.', rare: 'It fires on too few texts for a label.', wordless: 'No word tells its texts from others.'}[features.status[latent]] ?? ''),
     h('div', {class: 'split side'},
       h('div', {class: 'stack'},
