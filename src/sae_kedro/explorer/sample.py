@@ -24,12 +24,12 @@ BLOCK = 512
 def by_decile(table: pd.DataFrame, n_texts: int) -> Ints:
     """Put rows of a corpus in the order in which a page takes them.
 
-    First come the strongest text of each feature and one of each of its deciles, then the next strongest; rows that no
-    feature needs follow by chance, always the same.
+    First come the strongest texts of each feature, then one of each of its deciles; rows that no feature names follow
+    by chance, always the same.
     """
     level = np.full(n_texts, np.iinfo(np.int64).max)
     for top, deciles in zip(table["top_rows"], table["decile_rows"], strict=True):
-        rows = np.array([*top[:1], *deciles, *top[1:]], dtype=np.int64)
+        rows = np.array([*top[:3], *deciles, *top[3:]], dtype=np.int64)
         np.minimum.at(level, rows, np.arange(len(rows)))
     return np.lexsort((np.random.default_rng(0).permutation(n_texts), level))
 

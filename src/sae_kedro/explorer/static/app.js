@@ -61,7 +61,7 @@ const render = (moved = false) => {
   if (document.activeElement !== field) field.value = view === 's' ? rest : ''
   drawTop()
   const shown = failed ? [h('h1', {}, 'This page cannot be read'), h('p', {role: 'alert'}, failed)] : ready >= needs ? draw(rest) : wait()
-  byId('main').replaceChildren(...[shown].flat(9).filter(Boolean))
+  fill(byId('main'), shown)
   document.title = `${view === 'f' && ready ? nameOf(Number(rest)) : rest && 'st'.includes(view) ? `${TITLES[view]} ${rest.slice(0, 60)}` : TITLES[view]} · ${index.name}`
   if (moved) { scrollTo(0, 0); byId('main').focus({preventScroll: true}) }
   document.documentElement.dataset.drawn = `${view} ${(performance.now() - start).toFixed(1)}`

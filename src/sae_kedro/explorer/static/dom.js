@@ -12,9 +12,14 @@ const h = (tag, given = {}, ...children) => {
     else if (name === 'value') element.value = value
     else element.setAttribute(name, value === true ? '' : value)
   }
-  element.append(...children.flat(9).filter(child => child !== null && child !== undefined && child !== false))
+  element.append(...solid(children))
   return element
 }
+
+const solid = children => children.flat(9).filter(child => child !== null && child !== undefined && child !== false)
+
+// What a place shows from now on
+const fill = (place, ...children) => place.replaceChildren(...solid(children))
 
 const svg = (tag, given = {}, ...children) => {
   const element = document.createElementNS('http://www.w3.org/2000/svg', tag)
@@ -36,15 +41,15 @@ const cutText = (text, draw, few = FEW) => {
   if (text.length <= few + 40) return draw(text)
   let shown = few
   const place = h('span')
-  const fill = () => {
+  const redraw = () => {
     const end = /[\uD800-\uDBFF]/.test(text[shown - 1]) ? shown - 1 : shown
     const more = text.length > shown && h('button', {
       type: 'button', class: 'more',
-      onclick: event => { event.stopPropagation(); event.preventDefault(); shown += STEP; fill() },
+      onclick: event => { event.stopPropagation(); event.preventDefault(); shown += STEP; redraw() },
     }, 'more')
-    place.replaceChildren(draw(text.slice(0, end)), more ? '… ' : '', more || '')
+    fill(place, draw(text.slice(0, end)), more && ['… ', more])
   }
-  fill()
+  redraw()
   return place
 }
 

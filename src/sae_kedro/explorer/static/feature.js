@@ -60,8 +60,8 @@ const deciles = latent => {
       const entries = decile === 0 ? part.slice(5) : part
       if (!entries.length) return null
       const open = decile === 0 || decile === 4 || decile === 9
-      const fill = () => growing(entries, ([place, step]) => textEntry(place, {latent, step, patterns}), 3, 'ul', {class: 'plain-list'})
-      return later({open}, [decile === 0 ? 'strongest tenth' : decile === 9 ? 'weakest tenth' : `tenth ${decile + 1}`, h('span', {class: 'soft'}, ` ${count(part.length)} here`)], fill)
+      const draw = () => growing(entries, ([place, step]) => textEntry(place, {latent, step, patterns}), 3, 'ul', {class: 'plain-list'})
+      return later({open}, [decile === 0 ? 'strongest tenth' : decile === 9 ? 'weakest tenth' : `tenth ${decile + 1}`, h('span', {class: 'soft'}, ` ${count(part.length)} here`)], draw)
     }))
 }
 

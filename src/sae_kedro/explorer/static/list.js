@@ -26,8 +26,10 @@ const nameMatch = (latent, words, worth) => {
   const add = (word, by) => { sum += by * worth.get(word) }
   for (const word of words) {
     const whole = text => (` ${text.replace(/[,*]/g, ' ')} `).includes(` ${word} `)
+    const starts = text => ` ${text}`.includes(` ${word}`)
     if (own.includes(word)) add(word, 4)
     else if (whole(label)) add(word, 3)
+    else if (starts(label)) add(word, 2.5)
     else if (label.includes(word)) add(word, 2)
     else if (whole(keywords)) add(word, 1.6)
     else if (keywords.includes(word)) add(word, 1.2)
@@ -51,14 +53,14 @@ const weights = words => {
   return new Map(words.map((word, i) => [word, found[i] / sum]))
 }
 
-// Features that fire on these texts and seldom elsewhere, by F1 over the texts that are here
+// Features that fire on these texts more often than elsewhere: by how much
 const firingOnAll = places => {
   const hits = new Map()
   for (const place of places) {
     for (let e = corpus.starts[place]; e < corpus.starts[place + 1]; e++) hits.set(corpus.active[e], (hits.get(corpus.active[e]) ?? 0) + 1)
   }
   return new Map([...hits].filter(([, n]) => n > 1 || places.length < 5).map(([latent, n]) =>
-    [latent, {n, f1: 2 * n / (places.length + corpus.firsts[latent + 1] - corpus.firsts[latent])}]))
+    [latent, {n, more: Math.max(0, n / places.length - density(latent))}]))
 }
 
 const search = query => {
@@ -76,8 +78,8 @@ const search = query => {
   const worth = weights(words)
   if (words.length) {
     for (const latent of found) {
-      const score = nameMatch(latent, words, worth) + 2 * (on.get(latent)?.f1 ?? 0) + (latent === number ? 9 : 0)
-      if (score > .12) match.set(latent, score)
+      const score = nameMatch(latent, words, worth) + 2 * (on.get(latent)?.more ?? 0) + (latent === number ? 9 : 0)
+      if (score > .2) match.set(latent, score)
     }
     found = found.filter(latent => match.has(latent))
   }
@@ -111,7 +113,7 @@ const list = query => {
   const rows = growing(found, latent => featureRow(latent, [
     words.length > 0 && on.has(latent) && h('span', {class: 'num soft', title: 'Texts with these words on which it fires'}, `${count(on.get(latent).n)}/${count(places.length)}`),
     h('span', {class: 'num'}, scoreOf(latent)),
-    h('span', {class: 'num soft wide', title: `fires on ${count(features.n_texts[latent])} texts`}, percent(density(latent)))]), 100, 'ul', {class: 'plain-list keys'})
+    h('span', {class: 'num soft wide', title: `fires on ${count(features.n_texts[latent])} texts`}, percent(density(latent)))]), query ? 30 : 100, 'ul', {class: 'plain-list keys'})
   return [
     h('h1', {dir: 'auto'}, query ? `“${query}”` : 'Features'),
     note(query ? `${plural(found.length, 'feature')} by name or by the texts that hold these words; ${plural(places.length, 'text')} in this page.`

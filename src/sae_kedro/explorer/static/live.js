@@ -16,7 +16,7 @@ const api = async (name, body) => {
 // Fill a place with what the server answers, or with its sentence
 const filled = (name, body, draw) => {
   const place = h('div', {}, wait())
-  api(name, body).then(told => place.replaceChildren(...[draw(told)].flat(9).filter(Boolean)), error => place.replaceChildren(h('p', {class: 'warn', role: 'alert'}, error.message)))
+  api(name, body).then(told => fill(place, draw(told)), error => fill(place, h('p', {class: 'warn', role: 'alert'}, error.message)))
   return place
 }
 
@@ -38,9 +38,9 @@ const ownText = query => [
       const reading = h('p', {class: 'reading'}, textBody(query))
       const show = latent => {
         const told = latent === null ? null : words?.[latent]
-        if (!told) return reading.replaceChildren(textBody(query))
+        if (!told) return fill(reading, textBody(query))
         const top = Math.max(1e-9, ...told.map(([, value]) => value))
-        reading.replaceChildren(h('span', {dir: 'auto', class: 'text'}, told.flatMap(([word, value]) => [h('span', {class: 'heat', style: {'--w': Math.max(0, value / top).toFixed(2)}, title: fixed(value)}, word), ' '])))
+        fill(reading, h('span', {dir: 'auto', class: 'text'}, told.flatMap(([word, value]) => [h('span', {class: 'heat', style: {'--w': Math.max(0, value / top).toFixed(2)}, title: fixed(value)}, word), ' '])))
       }
       return [reading, cut && note('The model reads its beginning alone.'), words && note('Point at a bar to see which words switch it on.'),
         signedBars(pairs.map(([latent, value]) => ({latent, value, kind: 'both'})), {onpoint: term => show(term?.latent ?? null)}),
@@ -60,7 +60,7 @@ const whyLive = (first, second) => [h('h1', {}, 'Why these two are close'), card
 const exactLater = (place, first, second) => h('button', {type: 'button', onclick: async () => {
   try {
     const told = await api('explain', {a: first, b: second})
-    place.replaceChildren(...whyBars(told.cosine, told.terms), note('Exact, from the server.'))
+    fill(place, whyBars(told.cosine, told.terms), note('Exact, from the server.'))
   } catch (error) { say(error.message) }
 }}, 'Exact, from the server')
 
@@ -76,8 +76,8 @@ const steer = query => {
     const mine = ++latest
     try {
       const told = await api('steer', {query, weights: steering.weights, n: 20})
-      if (mine === latest) results.replaceChildren(...steered(told))
-    } catch (error) { results.replaceChildren(h('p', {class: 'warn', role: 'alert'}, error.message)) }
+      if (mine === latest) fill(results, steered(told))
+    } catch (error) { fill(results, h('p', {class: 'warn', role: 'alert'}, error.message)) }
   }
   const slider = (latent, given) => {
     const told = h('output', {for: `s${latent}`}, `× ${fixed(steering.weights[latent] ?? 1, 1)}`)
@@ -94,9 +94,9 @@ const steer = query => {
   if (query) {
     api('encode', {text: query}).then(({latents: found, acts}) => {
       const pairs = found.map((latent, i) => [latent, acts[i]]).sort((a, b) => b[1] - a[1])
-      sliders.replaceChildren(h('ul', {class: 'plain-list'}, pairs.slice(0, 16).map(([latent, value]) => slider(latent, value))),
+      fill(sliders, h('ul', {class: 'plain-list'}, pairs.slice(0, 16).map(([latent, value]) => slider(latent, value))),
         h('button', {type: 'button', onclick: () => { steering.weights = {}; render() }}, 'Reset'))
-    }, error => sliders.replaceChildren(h('p', {class: 'warn', role: 'alert'}, error.message)))
+    }, error => fill(sliders, h('p', {class: 'warn', role: 'alert'}, error.message)))
     ask()
   }
   return [
@@ -116,9 +116,8 @@ const steered = ({before, after, python}) => {
   const gone = before.filter(row => !after.some(other => other.row === row.row))
   return [
     h('ol', {class: 'plain-list'}, after.map(row => serverRow(row, h('b', {class: 'num'}, fixed(row.score)), moved(row)))
-      .flatMap((item, i) => [item, after[i].terms?.length > 0 && Object.keys(steering.weights).length > 0 && h('li', {class: 'under soft'}, 'why: ', after[i].terms.slice(0, 3).map(({latent, value}) => h('span', {class: 'because'}, featureLink(latent), ` ${value > 0 ? '+' : ''}${fixed(value)}`)))])
-      .filter(Boolean)),
+      .flatMap((item, i) => [item, after[i].terms?.length > 0 && Object.keys(steering.weights).length > 0 && h('li', {class: 'under soft'}, 'why: ', after[i].terms.slice(0, 3).map(({latent, value}) => h('span', {class: 'because'}, featureLink(latent), ` ${value > 0 ? '+' : ''}${fixed(value)}`)))])),
     gone.length > 0 && note(`${plural(gone.length, 'text')} left the list.`),
     h('details', {}, h('summary', {}, 'The same in Python'), h('pre', {tabindex: 0}, python), h('button', {type: 'button', onclick: () => navigator.clipboard.writeText(python).then(() => say('Copied'), () => say('This browser does not let the page copy'))}, 'Copy')),
-  ].filter(Boolean)
+  ]
 }

@@ -69,7 +69,8 @@ const featureMap = ({chosen = null, onhover = () => {}} = {}) => {
       if (!left) break
       const [x, y] = where(latent)
       if (x < 0 || y < 12 || x > width || y > height) continue
-      const text = nameOf(latent).slice(0, 28)
+      const name = nameOf(latent)
+      const text = name.length > 30 ? `${name.slice(0, 28)}…` : name
       const half = pen.measureText(text).width / 2 + 4
       const middle = Math.min(width - half, Math.max(half, x))
       const top = y - radius(latent) - 4
@@ -121,7 +122,7 @@ const featureMap = ({chosen = null, onhover = () => {}} = {}) => {
   const point = (latent, x = 0, y = 0) => {
     if (latent === null) tip.hidden = true
     else {
-      tip.replaceChildren(h('b', {dir: 'auto'}, nameOf(latent)), h('span', {}, `${percent(density(latent))} of texts · AUROC ${fixed(column('label_auroc', latent))}`))
+      fill(tip, h('b', {dir: 'auto'}, nameOf(latent)), h('span', {}, `${percent(density(latent))} of texts · AUROC ${fixed(column('label_auroc', latent))}`))
       tip.hidden = false
       tip.style.left = `${Math.min(x + 12, canvas.clientWidth - tip.offsetWidth - 4)}px`
       tip.style.top = `${Math.min(y + 14, canvas.clientHeight - tip.offsetHeight - 4)}px`

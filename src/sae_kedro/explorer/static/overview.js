@@ -6,10 +6,9 @@ const scoreCard = ({title, explained, values}) => h('section', {class: 'card sco
     h('span', {class: 'meter'}, h('i', {class: value.own ? 'own' : '', style: {width: `${value.width}%`}})))),
   h('details', {}, h('summary', {}, 'what this is'), h('p', {class: 'soft'}, explained)))
 
-// Metrics of one number, such as L0, share a card
-const singleCard = metrics => metrics.length > 0 && h('section', {class: 'card score'}, h('h2', {}, 'Sparsity'),
-  metrics.map(({title, values: [value]}) => h('div', {class: 'line'}, h('span', {}, title), h('span', {}, h('b', {}, value.text), value.bounds && h('small', {}, ` ${value.bounds}`)))),
-  h('details', {}, h('summary', {}, 'what this is'), metrics.map(({title, explained}) => h('p', {class: 'soft'}, h('b', {}, title), `: ${explained}`))))
+// Metrics of one number, such as L0, are told in a line
+const single = () => index.metrics.filter(({values}) => values.length === 1).map(({title, explained, values: [value]}) =>
+  h('span', {title: explained}, ` · ${title} `, h('b', {}, value.text), value.bounds && ` (${value.bounds})`))
 
 const labelCard = () => {
   const told = index.summary
@@ -36,8 +35,8 @@ const overview = () => {
     h('a', {href: `#f/${latent}`, class: 'feature', dir: 'auto'}, label), h('span', {class: 'soft words', dir: 'auto'}, keywords))))
   return [
     h('h1', {}, `${index.name}: what ${plural(index.n_texts, 'text')} are made of`),
-    note(`${count(N)} features · ${facts()}`),
-    h('div', {class: 'cards'}, [...index.metrics.filter(({values}) => values.length > 1), labelCard()].map(scoreCard), singleCard(index.metrics.filter(({values}) => values.length === 1))),
+    note(`${count(N)} features · ${facts()}`, single()),
+    h('div', {class: 'cards'}, [...index.metrics.filter(({values}) => values.length > 1), labelCard()].map(scoreCard)),
     live && ownTextCard(),
     h('div', {class: 'split'},
       h('section', {class: 'card'}, h('h2', {}, 'Map of features'),

@@ -48,9 +48,9 @@ const sampled = () => index.n_shown < index.n_texts
   : `All ${plural(index.n_texts, 'text')} are in this page.`
 
 // Details that are drawn when they are opened for the first time
-const later = (given, title, fill) => {
-  const details = h('details', given, h('summary', {}, title), given.open ? fill() : '')
-  details.addEventListener('toggle', () => { if (details.open && details.childElementCount === 1) details.append(...[fill()].flat(9)) })
+const later = (given, title, draw) => {
+  const details = h('details', given, h('summary', {}, title), given.open && draw())
+  details.addEventListener('toggle', () => { if (details.open && details.childElementCount === 1) details.append(...solid([draw()])) })
   return details
 }
 

@@ -8,16 +8,16 @@ const sumBars = (terms, total, {few = 12, ...more} = {}) => {
   const ofLatents = terms.filter(term => term.latent !== null && term.latent !== undefined)
   const others = terms.filter(term => term.latent === null || term.latent === undefined)
   const place = h('div')
-  const fill = all => {
+  const redraw = all => {
     const rest = all ? [] : ofLatents.slice(few)
     const shown = [...named(all ? ofLatents : ofLatents.slice(0, few))]
     if (rest.length) shown.push({name: plural(rest.length, 'more feature'), kind: 'rest', latent: null, value: rest.reduce((sum, term) => sum + term.value, 0)})
     shown.push(...named(others))
-    place.replaceChildren(signedBars(shown, more),
+    fill(place, signedBars(shown, more),
       h('p', {class: 'total'}, h('span', {}, 'They add up to'), h('b', {class: 'num'}, fixed(total, 3))),
-      rest.length > 0 ? h('button', {type: 'button', class: 'wide-button', onclick: () => fill(true)}, `Show all ${count(ofLatents.length)}`) : '')
+      rest.length > 0 && h('button', {type: 'button', class: 'wide-button', onclick: () => redraw(true)}, `Show all ${count(ofLatents.length)}`))
   }
-  fill(false)
+  redraw(false)
   return place
 }
 
@@ -32,7 +32,7 @@ row < index.n_texts && h('p', {}, h('code', {}, `kedro sae explain --corpus --ro
 // A text in which the words of a latent are marked while the pointer or the focus is on its bar
 const markedText = place => {
   const box = h('p', {class: 'reading'})
-  const show = latent => box.replaceChildren(cutText(textAt(place), part => h('span', {dir: 'auto', class: 'text'},
+  const show = latent => fill(box, cutText(textAt(place), part => h('span', {dir: 'auto', class: 'text'},
     pieces(part, latent === null ? firingOn(place).slice(0, 8).flatMap(([other]) => features.patterns[other]) : features.patterns[latent])
       .map(([piece, hit]) => hit ? h('mark', {class: latent === null ? 'some' : ''}, piece) : piece)), 1200))
   show(null)
@@ -54,15 +54,15 @@ const text = row => {
   const near = h('div', {}, wait())
   loadVectors().then(() => {
     if (!index.linear) {
-      sums.replaceChildren(note('This SAE decodes by no sum over latents, so nothing adds up to the text.'))
+      fill(sums, note('This SAE decodes by no sum over latents, so nothing adds up to the text.'))
     } else {
       const {cosine, terms, exact} = explainPlaces(place, place)
-      sums.replaceChildren(sumBars(terms, cosine, {onpoint: term => marked.show(term?.latent ?? null)}), accuracy(exact))
+      fill(sums, sumBars(terms, cosine, {onpoint: term => marked.show(term?.latent ?? null)}), accuracy(exact))
     }
     const own = sumOf(place)
-    near.replaceChildren(h('ul', {class: 'plain-list'}, nearestTo(own.total, 10, place).map(([other, cosine]) => textEntry(other, {
+    fill(near, h('ul', {class: 'plain-list'}, nearestTo(own.total, 10, place).map(([other, cosine]) => textEntry(other, {
       right: h('span', {class: 'why'}, h('b', {class: 'num'}, fixed(cosine)), index.linear && h('a', {href: `#t/${row}~${corpus.rows[other]}`}, 'why')),
-    }))), note(`Nearest among the ${count(index.n_vectors)} texts whose embedding is in this page.`, own.exact ? '' : ' Its own is not: what its features add up to stands in.'))
+    }))), note(`Nearest among the ${count(index.n_vectors)} texts whose embedding is in this page.`, !own.exact && ' Its own is not: what its features add up to stands in.'))
   })
   return [
     h('div', {class: 'head'}, h('h1', {}, `Text ${row}`), h('span', {class: 'controls'}, exportButtons(`text-${row}`, () => [textRecord(place)]))),
@@ -82,9 +82,9 @@ const why = (first, second) => {
   if (a === undefined || b === undefined) return live ? whyLive(first, second) : missing(a === undefined ? first : second)
   const sums = h('div', {}, wait())
   loadVectors().then(() => {
-    if (!index.linear) return sums.replaceChildren(note('This SAE decodes by no sum over latents, so a cosine cannot be shared out.'))
+    if (!index.linear) return fill(sums, note('This SAE decodes by no sum over latents, so a cosine cannot be shared out.'))
     const {cosine, terms, exact} = explainPlaces(a, b)
-    sums.replaceChildren(whyBars(cosine, terms), accuracy(exact), live ? exactLater(sums, first, second) : '')
+    fill(sums, whyBars(cosine, terms), accuracy(exact), live && exactLater(sums, first, second))
   })
   return [
     h('h1', {}, 'Why these two are close'),
