@@ -57,7 +57,7 @@ def packed_codes(codes: sparse.csr_array, largest: NDArray[Any]) -> dict[str, ND
     return {
         "counts": counts.astype(np.uint16),
         "low": (gaps & 255).astype(np.uint8),
-        "high": (gaps >> 8).astype(np.uint8),
+        "high": (gaps >> 8).astype(np.uint16),
         "values": values,
     }
 

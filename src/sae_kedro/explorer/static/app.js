@@ -86,7 +86,7 @@ addEventListener('keydown', event => {
   }
   const list = event.target.closest?.('.keys')
   if (list && (event.key === 'ArrowDown' || event.key === 'ArrowUp')) {
-    const links = [...list.querySelectorAll(':scope > li > .grow > a')]
+    const links = [...list.querySelectorAll(':scope > li > .grow > a.feature, :scope > li > .bar-name > a')]
     const next = links[links.indexOf(event.target) + (event.key === 'ArrowDown' ? 1 : -1)]
     event.preventDefault()
     ;(next ?? (event.key === 'ArrowUp' ? byId('search') : event.target)).focus()

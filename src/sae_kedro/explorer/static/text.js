@@ -46,10 +46,12 @@ const text = row => {
   if (place === undefined) return missing(row)
   const marked = markedText(place)
   const firing = firingOn(place)
-  const bars = h('ul', {class: 'bars'}, firing.map(([latent, step]) => h('li', {class: 'bar-row', onmouseenter: () => marked.show(latent), onfocusin: () => marked.show(latent), onmouseleave: () => marked.show(null), onfocusout: () => marked.show(null)},
-    h('span', {class: 'bar-name'}, featureLink(latent)),
-    h('span', {class: 'track'}, h('i', {class: 'for', style: {width: `${step / 2.55}%`}})),
-    h('b', {class: 'num'}, fixed(activation(latent, step))))))
+  const bars = growing(firing, ([latent, step]) => h('li', {
+    class: 'bar-row', onmouseenter: () => marked.show(latent), onfocusin: () => marked.show(latent),
+    onmouseleave: () => marked.show(null), onfocusout: () => marked.show(null),
+  }, h('span', {class: 'bar-name'}, featureLink(latent)),
+  h('span', {class: 'track'}, h('i', {class: 'for', style: {width: `${step / 2.55}%`}})),
+  h('b', {class: 'num'}, fixed(activation(latent, step)))), 12, 'ul', {class: 'bars keys'})
   const sums = h('div', {}, wait())
   const near = h('div', {}, wait())
   loadVectors().then(() => {
@@ -96,6 +98,6 @@ const why = (first, second) => {
 
 const whyBars = (cosine, terms) => [
   h('h2', {}, `Cosine ${fixed(cosine, 3)}: what it is made of`),
-  note('A feature’s share counts once what it adds to the meeting with everything in the other text. Blue speaks for closeness, red against.'),
+  note('A feature’s share is what it adds to the product of both embeddings: what it has in common with all of the other text. Blue speaks for closeness, orange against it.'),
   sumBars(terms, cosine, {few: 15, describe: term => term.kind in KINDS && term.latent !== null && term.latent !== undefined ? h('small', {class: 'kind'}, KINDS[term.kind]) : null}),
 ]
