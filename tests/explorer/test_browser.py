@@ -119,10 +119,9 @@ def test_shares_of_the_page_are_those_of_the_library(tab, small):
     error = json.loads(tab.page.text_content("#index"))["error"]
     assert float(tab.page.inner_text(".total b")) == pytest.approx(exact.value, abs=error["cosine"] + 0.001)
     rows = tab.page.query_selector_all(".bar-row:has(a)")
-    numbers = [
-        (row.query_selector("a").get_attribute("href")[3:], row.query_selector("b").inner_text()) for row in rows
-    ]
-    found = {int(latent): float(share) for latent, share in numbers}
+    links = [row.query_selector("a").get_attribute("href") for row in rows]
+    numbers = [row.query_selector("b").inner_text() for row in rows]
+    found = {int(link[3:]): float(share) for link, share in zip(links, numbers, strict=True)}
     shares = {term.latent: term.value for term in exact.terms if term.latent is not None}
     assert found == pytest.approx({latent: shares[latent] for latent in found}, abs=error["share"] + 0.001)
     assert len(found) == len(shares)

@@ -18,10 +18,10 @@ from scipy import sparse
 
 from sae_kedro._version import __version__
 from sae_kedro.errors import InputError
-from sae_kedro.evaluation.report import Value, scorecard, table
 from sae_kedro.explorer.layout import layout
 from sae_kedro.explorer.packing import as_json, packed_arrays, packed_codes, packed_json, packed_rows
 from sae_kedro.explorer.sample import BINS, DECILES, by_decile, decile_bounds, histograms, near_misses
+from sae_kedro.explorer.tables import cards, columns, groups, plain
 from sae_kedro.explorer.told import Scales, error_of, scales
 from sae_kedro.interpretation.features import Features
 from sae_kedro.sae.base import SAE
@@ -40,14 +40,6 @@ SCRIPTS = (
     "text.js", "groups.js", "compare.js", "live.js", "help.js", "app.js",
 )  # fmt: skip
 """In this order they are one script."""
-COLUMNS = {
-    "label": None, "label_source": None, "keywords": None, "status": None, "label_auroc": 3, "label_auroc_lo": 3,
-    "label_auroc_hi": 3, "keywords_auroc": 3, "n_scored": 0, "label_auroc_15": 3, "floor_auroc": 3, "nearest_auroc": 3,
-    "centroid_auroc": 3, "precision": 3, "recall": 3, "f1": 3, "cohesion": 3, "stability": 3, "auroc_by_decile": 2,
-    "n_texts": None, "patterns": None, "weights": 2, "direction_words": None, "family": None, "parent": None,
-    "nearest": None, "nearest_cosine": 3, "fires_with": None, "fires_with_lift": 1,
-}  # fmt: skip
-"""Columns of the features' table that are in the page, and digits behind the point."""
 
 
 def write_explorer(
@@ -168,7 +160,7 @@ class Explorer:
         largest = np.asarray(self.codes.max(axis=0).toarray(), dtype=np.float64).ravel()
         directions = self.sae.W_dec.detach().float().cpu().numpy()
         how, order = scales(self.sae, self.vectors), by_decile(table, self.codes.shape[0])
-        blocks = {"features": packed_json(_columns(table)), "groups": packed_json(_rows(self.contrast))}
+        blocks = {"features": packed_json(columns(table)), "groups": packed_json(groups(self.contrast))}
         place = layout(directions, table["n_texts"].to_numpy())
         rounded, steps = packed_rows(directions)
         of_latents: dict[str, NDArray[Any]] = {
@@ -255,11 +247,9 @@ class Explorer:
             "linear": how.linear,
             "scale": how.scale,
             "error": error_of(self.sae, self.codes, self.vectors, how, rows),
-            "summary": _plain(self.features.summary),
-            "metrics": _cards(self.metrics or {}),
-            "first": [
-                {"latent": int(row.latent), "label": row.label, "keywords": row.keywords} for row in best.itertuples()
-            ],
+            "summary": plain(self.features.summary),
+            "metrics": cards(self.metrics or {}),
+            "first": plain(best[["latent", "label", "keywords"]].to_dict("records")),
             "n_groups": 0 if self.contrast is None else int(self.contrast["group"].nunique()),
             "arrays": arrays,
         }
@@ -277,51 +267,3 @@ def policy(script: str, style: str, live: bool) -> str:
 
 def _block(block: tuple[str, str]) -> str:
     return '<script type="text/plain" id="{}">{}</script>'.format(*block)
-
-
-def _cards(metrics: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the scorecard of the report as the page draws it."""
-    return [
-        {
-            "title": row.meaning.title,
-            "explained": row.meaning.explained,
-            "values": [_card(bar.value, bar.label, bar.own, bar.width) for bar in bars]
-            or [_card(row.values[0], "", True, 0.0)],
-        }
-        for cards in scorecard(table(metrics)).values()
-        for row, bars in cards
-        if row.meaning is not None
-    ]
-
-
-def _card(value: Value, label: str, own: bool, width: float) -> dict[str, Any]:
-    low, high = value.bounds(3) or (None, None)
-    bounds = None if low is None else "always the same" if low == high else f"{low} to {high}"
-    return {"label": label, "text": value.text(3), "bounds": bounds, "own": own, "width": width}
-
-
-def _columns(table: pd.DataFrame) -> dict[str, list[Any]]:
-    return {
-        name: [_plain(cell, digits) for cell in table[name].tolist()]
-        for name, digits in COLUMNS.items()
-        if name in table
-    }
-
-
-def _rows(contrast: pd.DataFrame | None) -> dict[str, list[Any]]:
-    return (
-        {} if contrast is None else {name: [_plain(cell, 6) for cell in contrast[name].tolist()] for name in contrast}
-    )
-
-
-def _plain(value: Any, digits: int | None = None) -> Any:
-    """Return what JSON can hold: no NaN, no NumPy."""
-    if isinstance(value, dict):
-        return {key: _plain(each, digits) for key, each in value.items()}
-    if isinstance(value, (list, tuple, np.ndarray)):
-        return [_plain(each, digits) for each in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float):
-        return None if not np.isfinite(value) else value if digits is None else round(value, digits)
-    return None if value is pd.NA else value

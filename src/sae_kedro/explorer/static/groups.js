@@ -1,5 +1,7 @@
 // #g: what sets groups of texts apart.
 
+const times = ratio => ratio === null ? '–' : ratio >= 100 ? count(Math.round(ratio)) : fixed(ratio, ratio < 1 ? 2 : 1)
+
 const groupState = {group: null, confirmed: true}
 
 const groupsView = () => {
@@ -27,7 +29,7 @@ const groupsView = () => {
         const examples = later({}, 'texts', () => h('ul', {class: 'plain-list'}, textsOf(latent).slice(0, 6).map(([place, step]) => textEntry(place, {latent, step, patterns: features.patterns[latent]}))))
         return h('li', {class: `grow-row ${groups.confirmed[i] ? '' : 'hollow'}`},
           h('div', {class: 'grow'}, featureLink(latent), h('span', {class: 'soft words', dir: 'auto'}, features.keywords[latent] ?? ''), groups.warning[i] && h('span', {class: 'warn'}, `beware: ${groups.warning[i]}`)),
-          told, h('span', {class: 'num', title: `95 % interval ${fixed(groups.or_lo[i])} to ${fixed(groups.or_hi[i])}`}, `odds × ${fixed(groups.odds_ratio[i], 1)}`),
+          told, h('span', {class: 'num', title: `95 % interval ${fixed(groups.or_lo[i])} to ${fixed(groups.or_hi[i])}`}, `odds × ${times(groups.odds_ratio[i])}`),
           interval(groups.odds_ratio[i], groups.or_lo[i], groups.or_hi[i], bound), examples)
       }, 40, 'ul', {class: 'plain-list forest-list keys'})),
   ]

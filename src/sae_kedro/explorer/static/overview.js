@@ -30,6 +30,9 @@ const facts = () => [
   index.dataset_path && `texts of ${index.dataset_path}`,
 ].filter(Boolean).join(' · ')
 
+const nameless = () => [[index.summary.n_dead, 'never fire on these texts'], [index.summary.n_rare, 'fire on too few texts for a label'], [index.summary.n_wordless, 'have no word that holds']]
+  .filter(([n]) => n > 0).map(([n, what]) => `${plural(n, 'feature')} ${what}`).join(', ')
+
 const overview = () => {
   const list = features ? bestFeatures() : index.first.map(({latent, label, keywords}) => h('li', {class: 'frow'}, h('div', {class: 'grow'},
     h('a', {href: `#f/${latent}`, class: 'feature', dir: 'auto'}, label), h('span', {class: 'soft words', dir: 'auto'}, keywords))))
@@ -48,8 +51,7 @@ const overview = () => {
       h('ul', {class: 'soft'},
         h('li', {}, sampled()),
         index.has_texts && h('li', {}, `A text is cut behind ${count(index.longest)} characters.`),
-        index.summary.n_rare + index.summary.n_dead + index.summary.n_wordless > 0 && h('li', {},
-          `${count(index.summary.n_dead)} features never fire on these texts, ${count(index.summary.n_rare)} fire on too few to have a label, and for ${count(index.summary.n_wordless)} no word holds: a number is all their name is.`),
+        nameless() && h('li', {}, `${nameless()}: a number is all their name is.`),
         h('li', {}, 'A label is made of words that its texts have in common. It is evidence as far as its score goes, and its interval is wide where texts are few.'),
         index.linear && h('li', {}, `The embeddings of ${plural(index.n_vectors, 'text')} are here, in 8 bits: a cosine is off by ${index.error.cosine.toFixed(4)} at most, a share by ${index.error.share.toFixed(4)}, measured on 100 pairs. Exact: `, h('code', {}, 'kedro sae explain'), '.'))),
   ]
