@@ -19,14 +19,15 @@ const wordsOf = query => [...new Set(query.toLowerCase().normalize('NFC').split(
 // How well the name, keywords and patterns of a feature match: every word of the query counts by the best
 // place where it is found, a rare word more than a frequent one
 const nameMatch = (latent, words, worth) => {
-  loweredNames ??= features.label.map((label, i) => [label ?? '', features.keywords[i] ?? '', (features.direction_words?.[i] ?? []).join(' ')].map(text => text.toLowerCase()))
+  loweredNames ??= features.label.map((label, i) => [label ?? '', features.keywords[i] ?? '', (features.direction_words?.[i] ?? []).join(' ')]
+    .map(text => ` ${text.toLowerCase().replace(/[,*]/g, ' ')} `))
   const own = (ownLabel(latent) ?? '').toLowerCase()
   const [label, keywords, near] = loweredNames[latent]
   let sum = 0
   const add = (word, by) => { sum += by * worth.get(word) }
   for (const word of words) {
-    const whole = text => (` ${text.replace(/[,*]/g, ' ')} `).includes(` ${word} `)
-    const starts = text => ` ${text}`.includes(` ${word}`)
+    const whole = text => text.includes(` ${word} `)
+    const starts = text => text.includes(` ${word}`)
     if (own.includes(word)) add(word, 4)
     else if (whole(label)) add(word, 3)
     else if (starts(label)) add(word, 2.5)

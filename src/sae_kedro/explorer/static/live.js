@@ -32,7 +32,7 @@ const serverRow = (row, right, before = null) => h('li', {class: 'entry'}, befor
 
 const ownText = query => [
   h('h1', {}, 'A text of your own'), ownTextCard(query),
-  query && h('div', {class: 'split even'},
+  query && h('div', {class: 'split even'}, h('div', {class: 'stack'},
     card('What it is made of', filled('encode', {text: query}, ({latents: found, acts, words, cut}) => {
       const pairs = found.map((latent, i) => [latent, acts[i]]).sort((a, b) => b[1] - a[1])
       const reading = h('p', {class: 'reading'}, textBody(query))
@@ -46,6 +46,8 @@ const ownText = query => [
         signedBars(pairs.map(([latent, value]) => ({latent, value, kind: 'both'})), {onpoint: term => show(term?.latent ?? null)}),
         h('a', {href: `#q/${encodeURIComponent(query)}`}, 'Search with it, and steer')]
     })),
+    card('What they add up to', note('The text’s embedding has length 1. Each feature’s share of that:'),
+      filled('explain', {a: query, b: query}, told => sumBars(told.terms, told.cosine)))),
     card('Nearest texts', filled('neighbours', {text: query, n: 10}, ({rows}) => h('ul', {class: 'plain-list'}, rows.map(row => {
       const explained = later({}, 'why', () => filled('explain', {a: query, b: row.row}, told => whyBars(told.cosine, told.terms)))
       return [serverRow(row, h('b', {class: 'num'}, fixed(row.cosine))), h('li', {class: 'under'}, explained)]

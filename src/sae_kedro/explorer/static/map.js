@@ -18,6 +18,17 @@ const COLOURS = {
   density: ['density', latent => features.n_texts[latent] === 0 ? GREY : 220 - 200 * Math.min(1, Math.sqrt(density(latent) / .05))],
 }
 
+// Features as they are drawn, the frequent first, and as they are named, those whose labels hold best first
+let ordered = null
+const mapOrder = () => {
+  if (ordered) return ordered
+  const order = [...Array(N).keys()].filter(latent => features.n_texts[latent] > 0).sort((a, b) => features.n_texts[b] - features.n_texts[a])
+  const worth = order.map(latent => [latent, (column('label_auroc_lo', latent) ?? column('label_auroc', latent) ?? 0) + Math.min(.2, Math.sqrt(density(latent)))])
+  const named = worth.filter(([latent]) => features.label[latent]).sort((a, b) => b[1] - a[1]).map(([latent]) => latent)
+  ordered = {order, named}
+  return ordered
+}
+
 const featureMap = ({chosen = null, onhover = () => {}} = {}) => {
   const canvas = h('canvas', {
     class: 'map', tabindex: 0, role: 'application',
@@ -36,10 +47,7 @@ const featureMap = ({chosen = null, onhover = () => {}} = {}) => {
   }
   const stretch = () => Math.min(1.6, Math.max(1, canvas.clientWidth / canvas.clientHeight))
   const radius = latent => (1.2 + 14 * Math.sqrt(Math.min(.2, density(latent)))) * Math.min(2.2, view.zoom ** .4)
-  const order = [...Array(N).keys()].filter(latent => features.n_texts[latent] > 0).sort((a, b) => features.n_texts[b] - features.n_texts[a])
-  const named = order.filter(latent => ownLabel(latent) || features.label[latent])
-    .sort((a, b) => worth(b) - worth(a))
-  function worth(latent) { return (column('label_auroc_lo', latent) ?? column('label_auroc', latent) ?? 0) + Math.min(.2, Math.sqrt(density(latent))) }
+  const {order, named} = mapOrder()
 
   const draw = () => {
     const dpr = window.devicePixelRatio || 1

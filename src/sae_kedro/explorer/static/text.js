@@ -92,7 +92,6 @@ const why = (first, second) => {
     h('h1', {}, 'Why these two are close'),
     h('div', {class: 'card two'}, pairText(a, first), pairText(b, second)),
     h('div', {class: 'card'}, sums),
-    note(h('a', {href: `#t/${second}~${first}`}, 'The other way round'), ' is the same: shares are symmetric.'),
   ]
 }
 
