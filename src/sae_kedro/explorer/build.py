@@ -249,7 +249,7 @@ class Explorer:
             "error": error_of(self.sae, self.codes, self.vectors, how, rows),
             "summary": plain(self.features.summary),
             "metrics": cards(self.metrics or {}),
-            "first": plain(best[["latent", "label", "keywords"]].to_dict("records")),
+            "first": plain(best[["latent", "label", "keywords", "label_auroc", "n_texts"]].to_dict("records")),
             "n_groups": 0 if self.contrast is None else int(self.contrast["group"].nunique()),
             "arrays": arrays,
         }

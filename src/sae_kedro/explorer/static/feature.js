@@ -86,7 +86,7 @@ const ownBox = latent => {
   return card('Own label and note', h('form', {onsubmit: event => { event.preventDefault(); save() }},
     h('label', {for: 'own-label'}, 'Label'), label, h('label', {for: 'own-note'}, 'Note'), text,
     h('div', {class: 'controls'}, h('button', {type: 'submit'}, 'Keep'), h('button', {type: 'button', onclick: downloadOwn}, 'Download own_labels.jsonl'), told)),
-  note('Put the file beside features.parquet, and `interpret` takes such labels in place of its own.'))
+  note('Put the file beside features.parquet, and ', h('code', {}, 'interpret'), ' takes such labels in place of its own.'))
 }
 
 const feature = latent => {
@@ -112,7 +112,8 @@ const feature = latent => {
           strongest.map(([place, s]) => textEntry(place, {latent, step: s, patterns, others: 5})))),
         strongest.length > 0 && deciles(latent),
         near.length > 0 && card('Near misses', note('Texts whose embedding lies close to its direction, and on which it is silent; among those in this page.'),
-          h('ul', {class: 'plain-list'}, near.map(place => textEntry(place, {patterns, others: 3}))))),
+          h('ul', {class: 'plain-list'}, near.map(place => textEntry(place, {patterns, others: 3})))),
+        ownBox(latent)),
       h('div', {class: 'stack'},
         card('Keywords', keywordChips(latent)),
         card('How well the label holds', scoreTable(latent)),
@@ -122,7 +123,6 @@ const feature = latent => {
         related('Fires together with', features.fires_with[latent].map((other, i) => [other, `× ${fixed(features.fires_with_lift[latent][i], 1)}`]), 'How many times as often as by chance.'),
         familyTree(latent),
         features.direction_words?.[latent]?.length > 0 && card('Nearest words', h('p', {dir: 'auto'}, features.direction_words[latent].join(', ')), note('Words whose own embedding points the way of its direction.')),
-        card('On the map', featureMap({chosen: latent})),
-        ownBox(latent))),
+        card('On the map', featureMap({chosen: latent})))),
   ]
 }

@@ -20,39 +20,46 @@ const filled = (name, body, draw) => {
   return place
 }
 
+// A long text does not go into the address as a whole
+const LONG = 2000
+let typed = ''
+
 const ownTextCard = (given = '') => {
   const field = h('textarea', {id: 'own-text', rows: 2, dir: 'auto', placeholder: 'Type or paste a text'})
   field.value = given
-  return h('section', {class: 'card'}, h('form', {class: 'ask', onsubmit: event => { event.preventDefault(); if (field.value.trim()) location.hash = `#x/${encodeURIComponent(field.value.trim())}` }},
+  return h('section', {class: 'card'}, h('form', {class: 'ask', onsubmit: event => { event.preventDefault(); typed = field.value.trim(); if (typed) location.hash = `#x/${encodeURIComponent(typed.slice(0, LONG))}` }},
     h('label', {for: 'own-text'}, 'A text of your own'), field, h('button', {type: 'submit'}, 'What is it made of?')))
 }
 
 const serverRow = (row, right, before = null) => h('li', {class: 'entry'}, before, h('div', {class: 'grow'}, row.text === null || row.text === undefined ? `row ${row.row}` : textBody(row.text), ' ',
   corpus.places.has(row.row) && h('a', {href: `#t/${row.row}`, class: 'open', 'aria-label': `Open text ${row.row}`}, 'open')), right)
 
-const ownText = query => [
-  h('h1', {}, 'A text of your own'), ownTextCard(query),
-  query && h('div', {class: 'split even'}, h('div', {class: 'stack'},
-    card('What it is made of', filled('encode', {text: query}, ({latents: found, acts, words, cut}) => {
-      const pairs = found.map((latent, i) => [latent, acts[i]]).sort((a, b) => b[1] - a[1])
-      const reading = h('p', {class: 'reading'}, textBody(query))
-      const show = latent => {
-        const told = latent === null ? null : words?.[latent]
-        if (!told) return fill(reading, textBody(query))
-        const top = Math.max(1e-9, ...told.map(([, value]) => value))
-        fill(reading, h('span', {dir: 'auto', class: 'text'}, told.flatMap(([word, value]) => [h('span', {class: 'heat', style: {'--w': Math.max(0, value / top).toFixed(2)}, title: fixed(value)}, word), ' '])))
-      }
-      return [reading, cut && note('The model reads its beginning alone.'), words && note('Point at a bar to see which words switch it on.'),
-        signedBars(pairs.map(([latent, value]) => ({latent, value, kind: 'both'})), {onpoint: term => show(term?.latent ?? null)}),
-        h('a', {href: `#q/${encodeURIComponent(query)}`}, 'Search with it, and steer')]
-    })),
-    card('What they add up to', note('The text’s embedding has length 1. Each feature’s share of that:'),
-      filled('explain', {a: query, b: query}, told => sumBars(told.terms, told.cosine)))),
-    card('Nearest texts', filled('neighbours', {text: query, n: 10}, ({rows}) => h('ul', {class: 'plain-list'}, rows.map(row => {
-      const explained = later({}, 'why', () => filled('explain', {a: query, b: row.row}, told => whyBars(told.cosine, told.terms)))
-      return [serverRow(row, h('b', {class: 'num'}, fixed(row.cosine))), h('li', {class: 'under'}, explained)]
-    }))))),
-]
+const ownText = beginning => {
+  const query = typed.startsWith(beginning) && beginning.length >= LONG ? typed : beginning
+  return [
+    h('h1', {}, 'A text of your own'), ownTextCard(query),
+    query && h('div', {class: 'split even'}, h('div', {class: 'stack'},
+      card('What it is made of', filled('encode', {text: query}, ({latents: found, acts, words, cut}) => {
+        const pairs = found.map((latent, i) => [latent, acts[i]]).sort((a, b) => b[1] - a[1])
+        const reading = h('p', {class: 'reading'}, textBody(query))
+        const show = latent => {
+          const told = latent === null ? null : words?.[latent]
+          if (!told) return fill(reading, textBody(query))
+          const top = Math.max(1e-9, ...told.map(([, value]) => value))
+          fill(reading, h('span', {dir: 'auto', class: 'text'}, told.flatMap(([word, value]) => [h('span', {class: 'heat', style: {'--w': Math.max(0, value / top).toFixed(2)}, title: fixed(value)}, word), ' '])))
+        }
+        return [reading, cut && note('The model reads its beginning alone.'), words && note('Point at a bar to see which words switch it on.'),
+          signedBars(pairs.map(([latent, value]) => ({latent, value, kind: 'both'})), {onpoint: term => show(term?.latent ?? null)}),
+          h('a', {href: `#q/${encodeURIComponent(query)}`}, 'Search with it, and steer')]
+      })),
+      card('What they add up to', note('The text’s embedding has length 1. Each feature’s share of that:'),
+        filled('explain', {a: query, b: query}, told => sumBars(told.terms, told.cosine)))),
+      card('Nearest texts', filled('neighbours', {text: query, n: 10}, ({rows}) => h('ul', {class: 'plain-list'}, rows.map(row => {
+        const explained = later({}, 'why', () => filled('explain', {a: query, b: row.row}, told => whyBars(told.cosine, told.terms)))
+        return [serverRow(row, h('b', {class: 'num'}, fixed(row.cosine))), h('li', {class: 'under'}, explained)]
+      }))))),
+  ]
+}
 
 const meaningPart = query => h('div', {}, h('h3', {}, 'By meaning'), filled('meaning', {query, n: 10}, ({latents: found}) =>
   h('ul', {class: 'plain-list'}, found.map(({latent, score}) => featureRow(latent, h('span', {class: 'num'}, fixed(score)))))))

@@ -34,8 +34,8 @@ const nameless = () => [[index.summary.n_dead, 'never fire on these texts'], [in
   .filter(([n]) => n > 0).map(([n, what]) => `${plural(n, 'feature')} ${what}`).join(', ')
 
 const overview = () => {
-  const list = features ? bestFeatures() : index.first.map(({latent, label, keywords}) => h('li', {class: 'frow'}, h('div', {class: 'grow'},
-    h('a', {href: `#f/${latent}`, class: 'feature', dir: 'auto'}, label), h('span', {class: 'soft words', dir: 'auto'}, keywords))))
+  const list = index.first.map(({latent, label, keywords, label_auroc: score, n_texts: n}) => features ? featureRow(latent) : rowOf(latent, label, keywords, [
+    h('span', {class: 'num'}, fixed(score)), h('span', {class: 'num soft wide'}, percent(n / index.n_texts))]))
   return [
     h('h1', {}, `${index.name}: what ${plural(index.n_texts, 'text')} are made of`),
     note(`${count(N)} features · ${facts()}`, single()),
@@ -56,7 +56,3 @@ const overview = () => {
         index.linear && h('li', {}, `The embeddings of ${plural(index.n_vectors, 'text')} are here, in 8 bits: a cosine is off by ${index.error.cosine.toFixed(4)} at most, a share by ${index.error.share.toFixed(4)}, measured on 100 pairs. Exact: `, h('code', {}, 'kedro sae explain'), '.'))),
   ]
 }
-
-const bestFeatures = () => [...Array(N).keys()].filter(latent => features.label[latent])
-  .sort((a, b) => (column('label_auroc_lo', b) ?? column('label_auroc', b)) - (column('label_auroc_lo', a) ?? column('label_auroc', a)))
-  .slice(0, 12).map(latent => featureRow(latent))

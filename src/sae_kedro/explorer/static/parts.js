@@ -1,6 +1,6 @@
 // Parts that several views are made of.
 
-const featureLink = (latent, more = {}) => h('a', {href: `#f/${latent}`, class: 'feature', dir: 'auto', ...more}, nameOf(latent))
+const featureLink = (latent, name = nameOf(latent)) => h('a', {href: `#f/${latent}`, class: 'feature', dir: 'auto'}, name)
 
 const textBody = (text, patterns = []) => cutText(text, part => h('span', {dir: 'auto', class: 'text'},
   patterns.length ? pieces(part, patterns).map(([piece, hit]) => hit ? h('mark', {}, piece) : piece) : part))
@@ -39,8 +39,10 @@ const scoreOf = latent => {
   return h('span', {title: low === null ? 'AUROC of its label' : `AUROC of its label; 95 % interval ${fixed(low)} to ${fixed(high)}`}, fixed(score))
 }
 
-const featureRow = (latent, right) => h('li', {class: 'frow'},
-  h('div', {class: 'grow'}, featureLink(latent), h('span', {class: 'soft words', dir: 'auto'}, features.keywords[latent] ?? '')),
+const rowOf = (latent, name, keywords, right) => h('li', {class: 'frow'},
+  h('div', {class: 'grow'}, featureLink(latent, name), h('span', {class: 'soft words', dir: 'auto'}, keywords ?? '')), right)
+
+const featureRow = (latent, right) => rowOf(latent, nameOf(latent), features.keywords[latent],
   right ?? [h('span', {class: 'num'}, scoreOf(latent)), h('span', {class: 'num soft wide'}, percent(density(latent)))])
 
 const sampled = () => index.n_shown < index.n_texts

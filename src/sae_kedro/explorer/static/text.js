@@ -52,7 +52,7 @@ const text = row => {
   }, h('span', {class: 'bar-name'}, featureLink(latent)),
   h('span', {class: 'track'}, h('i', {class: 'for', style: {width: `${step / 2.55}%`}})),
   h('b', {class: 'num'}, fixed(activation(latent, step)))), 12, 'ul', {class: 'bars keys'})
-  const sums = h('div', {}, wait())
+  const sums = h('div', {class: 'await'}, wait())
   const near = h('div', {}, wait())
   loadVectors().then(() => {
     if (!index.linear) {
@@ -82,7 +82,7 @@ const pairText = (place, row) => h('div', {class: 'grow'}, h('h2', {}, h('a', {h
 const why = (first, second) => {
   const [a, b] = [corpus.places.get(first), corpus.places.get(second)]
   if (a === undefined || b === undefined) return live ? whyLive(first, second) : missing(a === undefined ? first : second)
-  const sums = h('div', {}, wait())
+  const sums = h('div', {class: 'await'}, wait())
   loadVectors().then(() => {
     if (!index.linear) return fill(sums, note('This SAE decodes by no sum over latents, so a cosine cannot be shared out.'))
     const {cosine, terms, exact} = explainPlaces(a, b)
