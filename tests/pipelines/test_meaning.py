@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 
 import pandas as pd
 import pytest
@@ -71,6 +73,24 @@ def test_contrast_finds_what_sets_groups_apart(given, interpreted, question):
     assert table["q"].iloc[0] < 0.05 and (question == "target" or table["confirmed"].any())
     assert (reporting(given) / "contrast.txt").read_text().splitlines()[0] in output
     assert json.loads((reporting(given) / "contrast.json").read_text())["n_q05"] > 0
+
+
+def test_the_explorer_holds_what_earlier_runs_found_of_this_sae(given, interpreted):
+    assert f"explorer: {reporting(given) / 'explorer.html'}" in interpreted
+    run("contrast", given, label_column="kind")
+    again = ("--env=test", "--pipelines=interpret", "--from-nodes=draw_explorer")
+    assert run_command(*again, **given).exit_code == 0  # what is in memory otherwise is made again
+    index = explorer_index(given)
+    assert index["metrics"][0]["title"] == "Variance lost (FVU)" and index["n_groups"] == 1
+    assert index["n_texts"] == index["n_shown"] == 400 and index["first"]
+    os.utime(reporting(given) / "contrast.csv", (0, 0))  # of an SAE that was trained over
+    assert run_command(*again, **given).exit_code == 0
+    assert explorer_index(given)["n_groups"] == 0
+
+
+def explorer_index(given):
+    page = (reporting(given) / "explorer.html").read_text()
+    return json.loads(re.search(r'id="index">(.*?)</script>', page)[1])
 
 
 @pytest.mark.parametrize(
