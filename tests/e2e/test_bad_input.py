@@ -321,8 +321,8 @@ def test_bad_input_is_told_before_any_dataset_is_opened(refused):
 
 def test_unknown_pipeline_and_unknown_environment(refused, tmp_path):
     assert refused("--pipelines=trian") == (
-        "there is no pipeline 'trian'; choose one of encode, train, evaluate, compare, codes, interpret, contrast; did "
-        "you mean 'train'?"
+        "there is no pipeline 'trian'; choose one of encode, train, evaluate, compare, codes, interpret, contrast, "
+        "predict; did you mean 'train'?"
     )
     assert "conf/prod" in refused("--env=prod")
 
@@ -352,9 +352,7 @@ def test_texts_that_are_all_the_same(tmp_path):
     ("params", "sentence"),
     [
         ("dict_sise=64", "'dict_sise' is not a known key; did you mean 'dict_size'?"),
-        ("top_k=0", f"top_k=0 is not allowed: it {WHOLE}"),
         ("dataset_path=nowhere.jsonl", "dataset_path='nowhere.jsonl' does not exist"),
-        ("dataset_path=fancyzhx/ag_news", f"dataset_path='fancyzhx/ag_news' {OFFLINE_HINT}"),
     ],
 )
 def test_kedro_run_ends_in_the_sentence_without_loading_a_model(tmp_path, params, sentence):

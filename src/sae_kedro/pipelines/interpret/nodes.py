@@ -12,7 +12,6 @@ from sae_kedro.pipelines.train.nodes import model_folder
 
 if TYPE_CHECKING:
     import numpy as np
-    import pandas as pd
     from numpy.typing import NDArray
 
     from sae_kedro.activations.store import ActivationsStoreSBERT
@@ -81,36 +80,35 @@ def answers_file(cfg: dict[str, Any]) -> Path:
     return _reports(cfg) / "llm_answers.jsonl"
 
 
-def draw_explorer(
-    cfg: dict[str, Any], sae: SAE, coded: Coded, features: Features, metrics: dict[str, Any] | None = None
-) -> str:
-    """Make the explorer, with what earlier runs have measured of this SAE and of groups of texts.
+def draw_explorer(cfg: dict[str, Any], sae: SAE, coded: Coded, features: Features) -> str:
+    """Make the explorer, with what was measured of this SAE and of groups of texts since it was saved.
 
-    Args:
-        cfg: The configuration.
-        sae: The SAE.
-        coded: The corpus and its codes.
-        features: What latents stand for.
-        metrics: Those of the run that trained the SAE; None: its `metrics.json`, where there is one.
+    That is no input of the node, so that it may be missing, and so that another evaluation needs no features.
     """
+    import pandas as pd
+
     from sae_kedro.explorer.build import page
 
     texts = [text or "" for text in coded.texts] if any(coded.texts) else None
-    measured = _reports(cfg) / "metrics.json"
-    if metrics is None and measured.is_file():
-        metrics = json.loads(measured.read_text())
-    return page(sae, features, coded.codes, texts, coded.vectors, metrics, _contrast(cfg))
+    measured, contrast = _of_this_sae(cfg, "metrics.json"), _of_this_sae(cfg, "contrast.csv")
+    return page(
+        sae,
+        features,
+        coded.codes,
+        texts,
+        coded.vectors,
+        json.loads(measured.read_text()) if measured else None,
+        pd.read_csv(contrast, dtype={"group": str}) if contrast else None,
+    )
 
 
-def _contrast(cfg: dict[str, Any]) -> pd.DataFrame | None:
-    """Return what sets groups apart, if the pipeline contrast has run since the SAE was saved."""
-    import pandas as pd
-
+def _of_this_sae(cfg: dict[str, Any], name: str) -> Path | None:
+    """Return a report, if there is one that is no older than the SAE."""
     from sae_kedro.sae.io import WEIGHTS_FILE
 
-    table, weights = _reports(cfg) / "contrast.csv", model_folder(cfg) / WEIGHTS_FILE
-    newer = table.is_file() and weights.is_file() and table.stat().st_mtime >= weights.stat().st_mtime
-    return pd.read_csv(table, dtype={"group": str}) if newer else None
+    report, weights = _reports(cfg) / name, model_folder(cfg) / WEIGHTS_FILE
+    there = report.is_file() and weights.is_file()
+    return report if there and report.stat().st_mtime >= weights.stat().st_mtime else None
 
 
 def _reports(cfg: dict[str, Any]) -> Path:

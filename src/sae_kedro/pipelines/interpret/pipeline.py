@@ -14,13 +14,12 @@ def create_pipeline(after_training: bool = False) -> Pipeline:
         after_training: Whether this follows the training of the SAE. Too few texts are no reason to fail then.
     """
     interpret = nodes.interpret_trained if after_training else nodes.interpret_latents
-    measured = ["metrics"] if after_training else []
     return Pipeline(
         [
             Node(nodes.code_corpus, ["sae", "activations_store"], "coded", name="code_corpus"),
             Node(interpret, ["cfg", "sae", "activations_store", "coded"], "features", name=interpret.__name__),
             Node(nodes.show_features, "features", "best_features", name="show_features"),
-            Node(nodes.draw_explorer, ["cfg", "sae", "coded", "features", *measured], "explorer", name="draw_explorer"),
+            Node(nodes.draw_explorer, ["cfg", "sae", "coded", "features"], "explorer", name="draw_explorer"),
         ],
         tags="interpret",
         namespace="interpret",
