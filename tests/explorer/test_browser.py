@@ -9,6 +9,7 @@ import pytest
 import explorer_corpus
 from explorer_corpus import EVIL, HOSTILE
 from sae_kedro.interpretation.explain import explain
+from sae_kedro.interpretation.interpret import interpret
 
 playwright = pytest.importorskip("playwright.sync_api")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -28,6 +29,8 @@ VIEWS = [
     "#h",
     "#f/99",
     "#t/999",
+    "#t/x",
+    "#zz",
 ]
 URL = "http://127.0.0.1:9/"
 
@@ -125,6 +128,31 @@ def test_shares_of_the_page_are_those_of_the_library(tab, small):
     shares = {term.latent: term.value for term in exact.terms if term.latent is not None}
     assert found == pytest.approx({latent: shares[latent] for latent in found}, abs=error["share"] + 0.001)
     assert len(found) == len(shares)
+
+
+def test_rows_without_texts_have_numbers(browser, small, tmp_path):
+    features = interpret(small.sae, small.codes, None, small.vectors)
+    changes = {"texts": None, "features": features, "metrics": None, "contrast": None}
+    (tmp_path / "rows.html").write_text(small.explorer(**changes).page())
+    tab = Tab(browser).open((tmp_path / "rows.html").as_uri())
+    assert "No latent has a label" in tab.go("#o")
+    assert "latent 1" in tab.go("#s/")
+    assert "row 20" in tab.go("#t/20")
+    assert "No groups" in tab.go("#g")
+    assert tab.problems == []
+    tab.context.close()
+
+
+def test_the_way_back_leads_to_where_it_was(tab):
+    tab.go("#s/")
+    tab.page.set_viewport_size({"width": 400, "height": 300})
+    tab.page.evaluate("scrollTo(0, 200)")
+    tab.page.click(".keys li:nth-child(5) a")
+    tab.page.wait_for_function("() => location.hash.startsWith('#f/')")
+    before = tab.page.evaluate("scrollY")
+    tab.page.go_back()
+    tab.page.wait_for_function("() => location.hash === '#s/' && scrollY > 0")
+    assert before == 0
 
 
 def test_search_by_keyboard(tab):

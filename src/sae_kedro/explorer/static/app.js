@@ -46,7 +46,7 @@ const buildTop = () => {
 
 const go = (hash, replace) => {
   if (!replace) { location.hash = hash; return }
-  history.replaceState(null, '', hash)
+  history.replaceState(history.state, '', hash)
   render(false)
 }
 
@@ -63,11 +63,17 @@ const render = (moved = false) => {
   const shown = failed ? [h('h1', {}, 'This page cannot be read'), h('p', {role: 'alert'}, failed)] : ready >= needs ? draw(rest) : wait()
   fill(byId('main'), shown)
   document.title = `${view === 'f' && ready ? nameOf(Number(rest)) : rest && 'st'.includes(view) ? `${TITLES[view]} ${rest.slice(0, 60)}` : TITLES[view]} · ${index.name}`
-  if (moved) { scrollTo(0, 0); byId('main').focus({preventScroll: true}) }
+  if (moved) {
+    scrollTo(0, history.state?.seen ? scrolled.get(location.hash) ?? 0 : 0) // where it was, on the way back
+    history.replaceState({seen: true}, '')
+    byId('main').focus({preventScroll: true})
+  }
   document.documentElement.dataset.drawn = `${view} ${(performance.now() - start).toFixed(1)}`
 }
 
-addEventListener('hashchange', () => {
+const scrolled = new Map()
+addEventListener('hashchange', event => {
+  scrolled.set(new URL(event.oldURL).hash, scrollY)
   const typed = document.activeElement === byId('search')
   render(!typed)
 })

@@ -9,7 +9,7 @@ const SORTS = {
   name: ['name', null],
   latent: ['number', latent => latent],
 }
-const listState = {sort: 'score', show: 'labelled', family: ''}
+const listState = {sort: 'score', show: index.first.length ? 'labelled' : 'all', family: ''}
 
 let lowered = null
 const loweredTexts = () => lowered ??= corpus.texts ? corpus.texts.map(text => text.toLowerCase()) : []

@@ -4,7 +4,7 @@ const scoreCard = ({title, explained, values}) => h('section', {class: 'card sco
   values.map(value => h('div', {class: 'pair'}, h('span', {}, value.label),
     h('span', {}, h('b', {}, value.text), value.bounds && h('small', {}, ` ${value.bounds}`)),
     h('span', {class: 'meter'}, h('i', {class: value.own ? 'own' : '', style: {width: `${value.width}%`}})))),
-  h('details', {}, h('summary', {}, 'what this is'), h('p', {class: 'soft'}, explained)))
+  h('details', {open: values.length === 0}, h('summary', {}, 'what this is'), h('p', {class: 'soft'}, explained)))
 
 // Metrics of one number, such as L0, are told in a line
 const single = () => index.metrics.filter(({values}) => values.length === 1).map(({title, explained, values: [value]}) =>

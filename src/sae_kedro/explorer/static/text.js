@@ -25,7 +25,7 @@ const accuracy = exact => exact
   ? note(`From embeddings in 8 bits: a cosine is off by ${index.error.cosine.toFixed(4)} at most, a share by ${index.error.share.toFixed(4)} (100 pairs were measured). What is left over is put down as not explained, so that the bars add up.`)
   : note(`An embedding of these is not in this page, which holds ${count(index.n_vectors)}: what its features add up to stands in, so nothing is left unexplained and a cosine is a guess. Exact: `, h('code', {}, 'kedro sae explain'), '.')
 
-const missing = row => [h('h1', {}, `Text ${row}`), note(row < index.n_texts
+const missing = row => !Number.isInteger(row) ? [h('h1', {}, 'No such text')] : [h('h1', {}, `Text ${row}`), note(row < index.n_texts
   ? `It is not among the ${count(index.n_shown)} texts in this page.` : `The corpus has rows 0 to ${count(index.n_texts - 1)}.`),
 row < index.n_texts && h('p', {}, h('code', {}, `kedro sae explain --corpus --row ${row}`), ' tells what it is made of.')]
 
