@@ -71,7 +71,7 @@ def small() -> Small:
     vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
     sae.fit_input_scaling([torch.from_numpy(vectors)])
     codes = sae.transform(vectors)
-    features = interpret(sae, codes, texts, vectors)
+    features = interpret(sae, codes, [text[:1000] for text in texts], vectors)
     features.table.loc[3, "label"] = EVIL
     rows = {
         "group": ["a", "a", "b"], "latent": [0, 1, 2], "label": ["x", "y", "z"], "keywords": ["x", "y", "z"],
