@@ -33,6 +33,7 @@ HOSTILE = [
     "qubit " * 1_700_000,  # 10 MB
     "=HYPERLINK(1) protein",
 ]
+METRICS = {"sae_type": "topk", "fvu": 0.25, "fvu_pca": 0.5, "fvu_ci95": [0.2, 0.3], "l0": 3.0}
 EVIL = "</script><script>window.canary = 4</script>"
 
 
@@ -45,15 +46,7 @@ class Small(NamedTuple):
     contrast: pd.DataFrame
 
     def explorer(self, **changes) -> Explorer:
-        metrics = {
-            "sae_type": "topk",
-            "fvu": 0.25,
-            "fvu_pca": 0.5,
-            "fvu_ci95": [0.2, 0.3],
-            "l0": 3.0,
-            "dead_fraction": 0.0,
-        }
-        given = {"metrics": metrics, "contrast": self.contrast} | self._asdict() | changes
+        given = {"metrics": METRICS} | self._asdict() | changes
         return Explorer(**given)
 
 

@@ -92,11 +92,12 @@ def test_texts_are_those_of_the_corpus(page, small):
         assert text == small.texts[row][: build.LONGEST].replace("\ud800", "?")
 
 
-def test_a_file_and_what_is_in_it(small, tmp_path):
+def test_a_file_is_the_page_to_the_last_byte(small, page, tmp_path):
     file = tmp_path / "a" / "explorer.html"
-    given = small.sae, small.features, small.codes, small.texts, small.vectors
+    given = small.sae, small.features, small.codes, small.texts, small.vectors, METRICS, small.contrast
     told = write_explorer(file, *given)
-    assert told == {"n_texts": 240, "n_shown": 240, "n_vectors": 240, "bytes": file.stat().st_size}
+    assert told == {"n_texts": 240, "n_shown": 240, "n_vectors": 240, "bytes": len(page.encode())}
+    assert file.read_text() == page
     with pytest.raises(InputError, match="cannot be written"):
         write_explorer(tmp_path, *given)
 
