@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from explorer_corpus import EVIL, inflated, small_page
+from explorer_corpus import EVIL, METRICS, inflated, small_page
 from explorer_corpus import small as made
 from sae_kedro import InputError
 from sae_kedro.explorer import build
