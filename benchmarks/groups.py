@@ -161,14 +161,16 @@ def _length(texts: list[str]) -> NDArray[np.float64]:
 
 def table(results: dict[str, list[dict[str, Any]]]) -> str:
     """Write both parts as Markdown."""
-    lines = ["| texts | groups | labellings with any q < .05 | without strata of length | confirmed rows |"]
-    lines.append("|---" * 5 + "|")
+    lines = []
+    if results["shuffled"]:
+        lines += ["| texts | groups | labellings with any q < .05 | without strata of length | confirmed rows |"]
+        lines += ["|---" * 5 + "|"]
     for row in results["shuffled"]:
         law = ", by the normal law" if row["law"] == "normal" else ""
         found = [f"{row[key]} of {row['labellings']}" for key in ("any_q05", "any_q05_any_length")]
         lines.append("| " + " | ".join([row["set"], row["groups"] + law, *found, str(row["n_confirmed"])]) + " |")
     head = ["planted", "chosen by", "planted latent listed", "listed first", "listed", "of them off topic", "seconds"]
-    lines += ["", "| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    lines += [""] * bool(lines) + ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     for kind in ("intent", "word"):
         for way in dict.fromkeys(row["way"] for row in results["planted"]):
             rows = [row for row in results["planted"] if row["way"] == way and row["planted"] == kind]

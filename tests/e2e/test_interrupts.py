@@ -44,27 +44,35 @@ def whole(corpus_file, tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interrupted_run_says_how_to_go_on_and_does(number, code, whole, corpus_file, tmp_path):
+@pytest.fixture(params=[signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
+def interrupted(request, corpus_file, tmp_path):
+    """A run that was stopped by a signal after a checkpoint, what it said, and the signal."""
     process = start(tmp_path, corpus_file)
     checkpoints = tmp_path / "06_models" / "topk" / "checkpoints"
     while not list(checkpoints.glob("step-*")):
         assert process.poll() is None, process.stdout.read()
         time.sleep(0.02)
-    os.kill(process.pid, number)
+    os.kill(process.pid, request.param)
     output, _ = process.communicate(timeout=300)
-    assert process.returncode == code, output
-    assert f"Stopped by {signal.Signals(number).name} after step" in output
+    assert process.returncode == 128 + request.param, output
+    return tmp_path, output, request.param
+
+
+def test_an_interrupted_run_says_how_to_go_on_and_does(interrupted, whole, corpus_file):
+    folder, output, number = interrupted
+    assert f"Stopped by {number.name} after step" in output
     assert "the same command with resume=true goes on from" in output
     assert "Traceback" not in output
     assert "upload it with `wandb sync" in output
-    assert not (tmp_path / "06_models" / "topk" / "cfg.json").exists()
+    assert not (folder / "06_models" / "topk" / "cfg.json").exists()
+    if number == signal.SIGTERM:
+        return  # the checkpoint is the same one
 
-    process = start(tmp_path, corpus_file, resume="true")
+    process = start(folder, corpus_file, resume="true")
     output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output
     assert "Going on after step" in output
-    expected, resumed = weights(whole), weights(tmp_path)
+    expected, resumed = weights(whole), weights(folder)
     assert expected.keys() == resumed.keys()
     assert all((resumed[name] == tensor).all() or tensor.isnan().all() for name, tensor in expected.items())
 

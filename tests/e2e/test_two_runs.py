@@ -69,25 +69,21 @@ def test_an_sae_travels_in_memory_between_the_nodes_of_a_run(corpus_file, tmp_pa
 
 def test_texts_that_are_left_out_and_a_dictionary_that_is_too_large_are_told(corpus_file, tmp_path, caplog):
     cut = f"{corpus_file} holds more than num_examples=200 texts, and the rest is left out; num_examples=null takes all"
-    run_session("train", data_root=tmp_path, dataset_path=corpus_file, dict_size=2048, top_k=16, n_epochs=60)
+    run_session("train", data_root=tmp_path, dataset_path=corpus_file, dict_size=1024, top_k=16, n_epochs=40)
     assert cut in caplog.text
     metrics = json.loads((tmp_path / "08_reporting" / "topk" / "metrics.json").read_text())
     n_texts = metrics["n_train_texts"]
-    said = f"2,048 latents learn {n_texts} texts by heart; take more texts, or dict_size of at most {n_texts // 3}"
+    said = f"1,024 latents learn {n_texts} texts by heart; take more texts, or dict_size of at most {n_texts // 3}"
     assert f"FVU is {metrics['fvu']:.3f} on held-out texts and " in caplog.text and said in caplog.text
     caplog.clear()
     run_session("train", data_root=tmp_path, dataset_path=corpus_file, num_examples=None, dict_size=32)
     assert "is left out" not in caplog.text and "by heart" not in caplog.text
 
 
-def test_the_last_line_of_a_run_says_where_its_report_is(corpus_file, tmp_path):
-    result = run_command("--env=test", data_root=tmp_path, dataset_path=corpus_file)
-    assert result.output.splitlines()[-1] == f"report: {tmp_path / '08_reporting' / 'topk' / 'report.html'}"
-
-
-def test_a_run_says_what_it_replaces(corpus_file, tmp_path, caplog):
+def test_a_run_says_where_its_report_is_and_what_it_replaces(corpus_file, tmp_path, caplog):
     given = {"data_root": tmp_path, "dataset_path": corpus_file}
-    run_session("train", **given)
+    result = run_command("--env=test", "--pipelines=train", **given)
+    assert result.output.splitlines()[-1] == f"report: {tmp_path / '08_reporting' / 'topk' / 'report.html'}"
     run_session("train", **given)
     assert "replaces" not in caplog.text
     run_session("train", **given, dict_size=128, seed=3)
