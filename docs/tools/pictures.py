@@ -37,7 +37,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         _pipeline(folder / "project")
-        shutil.copy(REPORTS / "topk" / "report.html", folder)
+        for page in ("report.html", "explorer.html"):
+            shutil.copy(REPORTS / "topk" / page, folder)
+        latent, first, second = _telling()
         _figure(REPORTS / "compare" / "pareto.json", folder / "pareto.html")
         server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Silent, directory=str(folder)))
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -47,6 +49,10 @@ def main() -> None:
             "report-1200": ("report.html", "1200,1000"),
             "report-400": ("report.html", "400,1150", "--blink-settings=preferredColorScheme=0"),  # dark
             "pareto": ("pareto.html", "900,470"),
+            "explorer": ("explorer.html#o", "1200,1000"),
+            "explorer-feature": (f"explorer.html#f/{latent}", "1200,1000"),
+            "explorer-text": (f"explorer.html#t/{first}", "1200,1000", "--blink-settings=preferredColorScheme=0"),
+            "explorer-why": (f"explorer.html#t/{first}~{second}", "1200,900"),
         }
         for picture, (page, size, *look) in shots.items():
             address = f"http://127.0.0.1:{server.server_port}/{page}"
@@ -57,6 +63,15 @@ def main() -> None:
                 capture_output=True,
             )
         server.shutdown()
+
+
+def _telling() -> tuple[int, int, int]:
+    """Return a feature of a plain meaning that is neither rare nor everywhere, and its two strongest texts."""
+    import pandas as pd
+
+    table = pd.read_parquet(REPORTS / "topk" / "features.parquet")
+    row = table[table["density"].between(0.005, 0.02)].nlargest(1, "label_auroc_lo").iloc[0]
+    return int(row["latent"]), *row["top_rows"][:2].tolist()
 
 
 def _kedro(folder: Path, *arguments: str) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 
 import pandas as pd
 import pytest
@@ -91,6 +93,24 @@ def test_predict_finds_few_features_and_what_they_gain(given, interpreted):
     told = (reporting(given) / "predict.txt").read_text()
     assert told.splitlines()[0] in output and told.startswith("some, on unseen texts: ")
     assert (reporting(given) / "predict_scores.json").is_file()
+
+
+def test_the_explorer_holds_what_earlier_runs_found_of_this_sae(given, interpreted):
+    assert f"explorer: {reporting(given) / 'explorer.html'}" in interpreted
+    run("contrast", given, label_column="kind")
+    again = ("--env=test", "--pipelines=interpret", "--from-nodes=draw_explorer")
+    assert run_command(*again, **given).exit_code == 0  # what is in memory otherwise is made again
+    index = explorer_index(given)
+    assert index["metrics"][0]["title"] == "Variance lost (FVU)" and index["n_groups"] == 1
+    assert index["n_texts"] == index["n_shown"] == 400 and index["first"]
+    os.utime(reporting(given) / "contrast.csv", (0, 0))  # of an SAE that was trained over
+    assert run_command(*again, **given).exit_code == 0
+    assert explorer_index(given)["n_groups"] == 0
+
+
+def explorer_index(given):
+    page = (reporting(given) / "explorer.html").read_text()
+    return json.loads(re.search(r'id="index">(.*?)</script>', page)[1])
 
 
 @pytest.mark.parametrize(

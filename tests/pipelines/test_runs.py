@@ -55,7 +55,9 @@ def test_registered_pipelines():
     meaning = {"codes", "interpret", "contrast", "predict"}
     assert set(pipelines) == {"encode", "train", "evaluate", "compare", "__default__"} | meaning
     added = {node.name for node in (pipelines["__default__"] - pipelines["train"]).nodes}
-    assert added == {"interpret.interpret_trained", "interpret.show_features"}
+    assert added == {
+        f"interpret.{name}" for name in ("code_corpus", "interpret_trained", "show_features", "draw_explorer")
+    }
 
 
 def test_every_node_is_named_after_its_function():
@@ -135,8 +137,10 @@ def test_default_is_the_whole_flow_and_repeats_bit_for_bit(runs, corpus_file, tm
     run_session(data_root=tmp_path / "again", dataset_path=corpus_file, sae_type="topk")
     weights = Path("06_models", "topk", "sae_weights.safetensors")
     assert (tmp_path / "again" / weights).read_bytes() == (runs.root / weights).read_bytes()
-    meaning = {"features.parquet", "features.csv", "together.csv", "interpretation.json"}
+    meaning = {"features.parquet", "features.csv", "together.csv", "interpretation.json", "explorer.html"}
     assert set(files_in(tmp_path / "again" / "08_reporting" / "topk")) == REPORTING | meaning
+    explorer = (tmp_path / "again" / "08_reporting" / "topk" / "explorer.html").read_text()
+    assert '"title":"Variance lost (FVU)"' in explorer  # it is made after the metrics
     run_session("train", data_root=tmp_path / "again", dataset_path=corpus_file, sae_type="topk", seed=1)
     assert (tmp_path / "again" / weights).read_bytes() != (runs.root / weights).read_bytes()
 

@@ -117,21 +117,30 @@ def report_html(metrics: dict[str, Any], figures: Sequence[go.Figure]) -> str:
         figures: One that has nothing to show is left out.
     """
     groups = table(metrics)
-    rows = {row.name: row for group in groups.values() for row in group}
-    first = [row for row in rows.values() if row.meaning and row.meaning.headline]
-    tasks = [row for row in first if row in groups.get("Tasks", ())]
-    scores = {"": [row for row in first if row not in tasks], "On tasks": tasks}
     page = Environment(loader=PackageLoader(__package__, "."), autoescape=True, trim_blocks=True, lstrip_blocks=True)
     return page.get_template("report.html.jinja").render(
         metrics=metrics,
         shown={row.name: row.values[0].text(3) for row in groups.get("The run", ())},
         split=SPLITS.get(str(metrics.get("split")), "texts"),
-        scorecard={title: [(row, _bars(row, rows)) for row in chosen] for title, chosen in scores.items() if chosen},
+        scorecard=scorecard(groups),
         groups=groups,
         figures=list(_drawn(figures)),
         plotly=Markup(get_plotlyjs()),
         version=__version__,
     )
+
+
+def scorecard(groups: dict[str, list[Row]]) -> dict[str, list[tuple[Row, list[Bar]]]]:
+    """Return the metrics that a report starts with, and those on tasks, each with the bars on its card.
+
+    Args:
+        groups: From `table`.
+    """
+    rows = {row.name: row for group in groups.values() for row in group}
+    first = [row for row in rows.values() if row.meaning and row.meaning.headline]
+    tasks = [row for row in first if row in groups.get("Tasks", ())]
+    scores = {"": [row for row in first if row not in tasks], "On tasks": tasks}
+    return {title: [(row, _bars(row, rows)) for row in chosen] for title, chosen in scores.items() if chosen}
 
 
 def _row(name: str, meaning: Meaning | None, keys: list[tuple[str, str]], metrics: dict[str, Any]) -> Row:

@@ -42,6 +42,24 @@ class CodeBlock(NamedTuple):
     texts: list[str | None]
 
 
+class Coded(NamedTuple):
+    """A corpus as an SAE sees it, in memory."""
+
+    codes: sparse.csr_array
+    """`(n, dict_size)`."""
+    texts: list[str | None]
+    vectors: np.ndarray[Any, np.dtype[np.float32]]
+    """`(n, act_size)`: the embeddings."""
+
+
+def coded_corpus(sae: SAE, store: ActivationsStoreSBERT) -> Coded:
+    """Return the codes, texts and embeddings of every row of a store's corpus, in its order."""
+    blocks = list(encode_corpus(sae, store))
+    vectors = np.concatenate([store.cache.read(index).vectors.float().numpy() for index in store.cache.iter_shards()])
+    codes = sparse.vstack([block.codes for block in blocks], format="csr")
+    return Coded(codes, [text for block in blocks for text in block.texts], vectors)
+
+
 def encode_corpus(sae: SAE, store: ActivationsStoreSBERT) -> Iterator[CodeBlock]:
     """Yield the codes of every row of a store's corpus, in its order, a shard at a time.
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sae_kedro.config import run_folder
+from sae_kedro.pipelines.train.nodes import model_folder
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from sae_kedro.activations.store import ActivationsStoreSBERT
+    from sae_kedro.interpretation.codes import Coded
     from sae_kedro.interpretation.features import Features
     from sae_kedro.sae.base import SAE
 
@@ -21,34 +25,41 @@ N_SHOWN = 10
 """Latents that are shown at the end of a run."""
 
 
-def interpret_latents(cfg: dict[str, Any], sae: SAE, activations_store: ActivationsStoreSBERT) -> Features:
+def code_corpus(sae: SAE, activations_store: ActivationsStoreSBERT) -> Coded:
+    """Encode the corpus with the SAE, once for labels and for the explorer."""
+    from sae_kedro.interpretation.codes import coded_corpus
+
+    return coded_corpus(sae.to(activations_store.device), activations_store)
+
+
+def interpret_latents(
+    cfg: dict[str, Any], sae: SAE, activations_store: ActivationsStoreSBERT, coded: Coded
+) -> Features:
     """Label every latent from the texts of the corpus, and score labels on texts that made none."""
-    return _interpreted(cfg, sae, activations_store, texts_needed=True)
+    return _interpreted(cfg, sae, activations_store, coded, texts_needed=True)
 
 
-def interpret_trained(cfg: dict[str, Any], sae: SAE, activations_store: ActivationsStoreSBERT) -> Features:
+def interpret_trained(
+    cfg: dict[str, Any], sae: SAE, activations_store: ActivationsStoreSBERT, coded: Coded
+) -> Features:
     """The same for an SAE that was just trained; where there are too few texts, latents have no labels."""
-    return _interpreted(cfg, sae, activations_store, texts_needed=False)
+    return _interpreted(cfg, sae, activations_store, coded, texts_needed=False)
 
 
-def _interpreted(cfg: dict[str, Any], sae: SAE, store: ActivationsStoreSBERT, texts_needed: bool) -> Features:
-    import numpy as np
-    from scipy import sparse
-
+def _interpreted(
+    cfg: dict[str, Any], sae: SAE, store: ActivationsStoreSBERT, coded: Coded, texts_needed: bool
+) -> Features:
     from sae_kedro.corpora.opening import brings_embeddings
     from sae_kedro.evaluation.measures.stability import load_other_seed
-    from sae_kedro.interpretation.codes import encode_corpus
     from sae_kedro.interpretation.interpret import FEWEST_TEXTS, interpret
     from sae_kedro.interpretation.llm.client import language_model
     from sae_kedro.interpretation.llm.labelling import label_with_llm
 
-    blocks = list(encode_corpus(sae.to(store.device), store))
-    texts: list[str] | None = [text for block in blocks for text in block.texts if text is not None]
+    codes, vectors = coded.codes, coded.vectors
+    texts: list[str] | None = [text for text in coded.texts if text is not None]
     if texts is not None and len(texts) < FEWEST_TEXTS and not texts_needed:
         logger.warning("Latents get no labels: those need %d texts, and there are %d", FEWEST_TEXTS, len(texts))
         texts = None
-    codes = sparse.vstack([block.codes for block in blocks], format="csr")
-    vectors = np.concatenate([store.cache.read(index).vectors.numpy() for index in store.cache.iter_shards()])
     encode = None
     if not brings_embeddings(cfg):  # without a model, words are where their texts are
         encoder = store.cache.encoder.for_texts()
@@ -66,7 +77,42 @@ def _interpreted(cfg: dict[str, Any], sae: SAE, store: ActivationsStoreSBERT, te
 
 def answers_file(cfg: dict[str, Any]) -> Path:
     """Return where answers of a language model are kept."""
-    return Path(cfg["data_root"], "08_reporting", run_folder(cfg), "llm_answers.jsonl")
+    return _reports(cfg) / "llm_answers.jsonl"
+
+
+def draw_explorer(cfg: dict[str, Any], sae: SAE, coded: Coded, features: Features) -> str:
+    """Make the explorer, with what was measured of this SAE and of groups of texts since it was saved.
+
+    That is no input of the node, so that it may be missing, and so that another evaluation needs no features.
+    """
+    import pandas as pd
+
+    from sae_kedro.explorer.build import page
+
+    texts = [text or "" for text in coded.texts] if any(coded.texts) else None
+    measured, contrast = _of_this_sae(cfg, "metrics.json"), _of_this_sae(cfg, "contrast.csv")
+    return page(
+        sae,
+        features,
+        coded.codes,
+        texts,
+        coded.vectors,
+        json.loads(measured.read_text()) if measured else None,
+        pd.read_csv(contrast, dtype={"group": str}) if contrast else None,
+    )
+
+
+def _of_this_sae(cfg: dict[str, Any], name: str) -> Path | None:
+    """Return a report, if there is one that is no older than the SAE."""
+    from sae_kedro.sae.io import WEIGHTS_FILE
+
+    report, weights = _reports(cfg) / name, model_folder(cfg) / WEIGHTS_FILE
+    there = report.is_file() and weights.is_file()
+    return report if there and report.stat().st_mtime >= weights.stat().st_mtime else None
+
+
+def _reports(cfg: dict[str, Any]) -> Path:
+    return Path(cfg["data_root"], "08_reporting", run_folder(cfg))
 
 
 def show_features(features: Features) -> str:

@@ -1,4 +1,4 @@
-"""cfg, sae, activations_store -> features, the best of them as a text."""
+"""cfg, sae, activations_store -> features, the best of them as a text, and a page to explore them."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ def create_pipeline(after_training: bool = False) -> Pipeline:
     interpret = nodes.interpret_trained if after_training else nodes.interpret_latents
     return Pipeline(
         [
-            Node(interpret, ["cfg", "sae", "activations_store"], "features", name=interpret.__name__),
+            Node(nodes.code_corpus, ["sae", "activations_store"], "coded", name="code_corpus"),
+            Node(interpret, ["cfg", "sae", "activations_store", "coded"], "features", name=interpret.__name__),
             Node(nodes.show_features, "features", "best_features", name="show_features"),
+            Node(nodes.draw_explorer, ["cfg", "sae", "coded", "features"], "explorer", name="draw_explorer"),
         ],
         tags="interpret",
         namespace="interpret",
