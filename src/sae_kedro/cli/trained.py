@@ -18,9 +18,12 @@ if TYPE_CHECKING:
     from sae_kedro.activations.store import ActivationsStoreSBERT
     from sae_kedro.interpretation.explain import Explanation
     from sae_kedro.interpretation.highlights import Highlights
+    from sae_kedro.interpretation.neighbours import Rows
     from sae_kedro.sae.base import SAE
 
 ITS_OWN = "the corpus of the SAE"
+MEMORY = 2**30
+"""Bytes of the corpus that stay in memory; the rest is read whenever it is needed."""
 
 
 class Item(NamedTuple):
@@ -100,6 +103,13 @@ class TrainedRun:
             raise InputError(f"run {self.name!r} does not say which corpus its SAE is of; name one: --corpus DATASET")
         return ActivationsStoreSBERT(None, get_experiment_cfg(**cfg))
 
+    @cached_property
+    def rows(self) -> Rows:
+        """The rows of the corpus."""
+        from sae_kedro.interpretation.neighbours import Rows
+
+        return Rows(self.store, MEMORY)
+
     def encoded(self, texts: tuple[str, ...]) -> list[Item]:
         """Encode texts."""
         from sae_kedro.corpora.base import clean_text
@@ -112,16 +122,14 @@ class TrainedRun:
 
     def row(self, number: int) -> Item:
         """Take a row of the corpus."""
-        from sae_kedro.interpretation.neighbours import row
-
-        found = row(self.store, number)
+        found = self.rows[number]
         return Item(found.text, found.vector, number)
 
     def neighbours(self, item: Item, n: int) -> Iterator[Item]:
         """Find what is nearest to an item, but for itself."""
         from sae_kedro.interpretation.neighbours import neighbours
 
-        for found in neighbours(self.store, item.vector, n, item.text if item.row is None else item.row):
+        for found in neighbours(self.rows, item.vector, n, item.text if item.row is None else item.row):
             yield Item(found.text, found.vector, found.number)
 
     def explained(self, items: list[Item], difference: bool = False) -> Found:
