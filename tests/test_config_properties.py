@@ -69,6 +69,8 @@ def right(field):
         values = st.lists(WORDS, min_size=1, max_size=3)
     elif field is FIELDS["name"]:
         values = st.from_regex(r"[A-Za-z0-9_][\w.+-]{0,20}", fullmatch=True, alphabet=st.characters(codec="ascii"))
+    elif field is FIELDS["llm_base_url"]:
+        values = st.from_regex(r"https?://[a-z]{1,10}(\.[a-z]{1,5})?(:[1-9][0-9]{0,3})?(/v1)?", fullmatch=True)
     else:
         assert kind is str
         values = st.text(

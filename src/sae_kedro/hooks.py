@@ -23,6 +23,11 @@ class CheckRun:
         self._project_path, self._config = Path(context.project_path), context.config_loader
 
     @hook_impl
+    def after_catalog_created(self, conf_creds: dict[str, Any]) -> None:
+        """Remember what `credentials.yml` says."""
+        self._credentials = conf_creds
+
+    @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Any, catalog: Any) -> None:
         """Ask the checks of the nodes that will run, in their order.
 
@@ -30,6 +35,7 @@ class CheckRun:
             InputError: One sentence on what is wrong.
         """
         from sae_kedro.errors import InputError
+        from sae_kedro.pipelines.credentials import key_in_environment
         from sae_kedro.pipelines.planned_run import PlannedRun, check_of
         from sae_kedro.run_log import RunLog
 
@@ -43,6 +49,7 @@ class CheckRun:
         run = PlannedRun(parameters, given, shared, catalog, inputs, self._project_path)
         with ExitStack() as held:
             log = held.enter_context(RunLog(run_params))
+            held.enter_context(key_in_environment(self._credentials))
             for node in pipeline.nodes:
                 if (check := check_of(node.func)) is not None:
                     check(run)

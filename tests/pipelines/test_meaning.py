@@ -5,7 +5,8 @@ import json
 import pandas as pd
 import pytest
 
-from running import run_command, run_session
+from llm_server import LLMServer
+from running import copy_project, run_command, run_session
 from sae_kedro import load_sae
 from sae_kedro.interpretation.features import Features
 
@@ -90,3 +91,43 @@ def test_contrast_finds_what_sets_groups_apart(given, interpreted, question):
 def test_bad_input_is_told_before_anything_is_encoded(given, pipeline, more, said):
     result = run_command("--env=test", f"--pipelines={pipeline}", **given | more)
     assert result.exit_code == 1 and said in result.output, result.output
+
+
+@pytest.fixture(scope="module")
+def server():
+    server = LLMServer()
+    yield server
+    server.die()
+
+
+def test_a_language_model_labels_latents_where_one_is_named(given, server, tmp_path):
+    server.reset()
+    server.key = "sk-of-this-endpoint"
+    project = copy_project(tmp_path / "project")
+    (project / "conf" / "test" / "credentials.yml").write_text("llm:\n  api_key: sk-of-this-endpoint\n")
+    asked = {"llm_base_url": server.url, "llm_model": "small", "llm_latents": 9, "llm_texts": 5}
+    run_session("interpret", project, **given | {"num_examples": None} | asked)
+    table = pd.read_csv(reporting(given) / "features.csv")
+    by_llm = table[table["label_source"] == "llm"]
+    assert len(by_llm) == 9 and set(table["label_source"].dropna()) == {"llm", "keywords"}
+    assert set(by_llm["latent"]) <= set(table[table["keywords"].notna()].nlargest(9, "n_texts")["latent"])
+    assert by_llm["label_auroc"].mean() > by_llm["floor_auroc"].mean()
+    assert all(label in str(server.prompts) for label in by_llm["label"])
+    assert json.loads((reporting(given) / "interpretation.json").read_text())["llm"]["n_labelled"] == len(by_llm)
+    written = [file.read_bytes() for file in given["data_root"].rglob("*") if file.is_file()]
+    assert written and not any(b"sk-of-this-endpoint" in content for content in written)
+
+    calls, first = server.calls, (reporting(given) / "features.parquet").read_bytes()
+    said = run("interpret", given, **asked)  # without the key, which nobody asks for: all answers are there
+    assert server.calls == calls and (reporting(given) / "features.parquet").read_bytes() == first
+    assert f"{len(by_llm)} of the labels are by small, AUROC " in said
+
+
+def test_a_language_model_that_cannot_be_asked_is_told_before_anything_is_encoded(given, server):
+    server.reset()
+    server.key = "sk-of-this-endpoint"
+    asked = {"llm_base_url": server.url, "llm_model": "large"}
+    result = run_command("--env=test", "--pipelines=interpret", **given | asked)
+    assert result.exit_code == 1 and "load_config" not in result.output
+    said = "asks for an API key; set LLM_API_KEY, or llm: {api_key: ...} in conf/local/credentials.yml"
+    assert result.output.endswith(f"Error: llm_base_url='{server.url}' {said}\n")

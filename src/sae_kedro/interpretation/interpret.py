@@ -59,18 +59,8 @@ def interpret(
         InputError: Texts, codes, embeddings and SAE do not fit together, or there are not enough texts with words.
     """
     start = time.perf_counter()
-    _check(sae, codes, texts, vectors)
-    directions = sae.W_dec.detach().float().cpu().numpy()
-    directions = directions / np.maximum(np.linalg.norm(directions, axis=1, keepdims=True), 1e-12)
-    # in an order that follows from the latents, so that another order changes no sum
-    order = np.argsort([xxhash.xxh64_intdigest(row.tobytes()) for row in directions], kind="stable")
-    place = np.argsort(order)
-    codes = sparse.csr_array((np.maximum(codes.data, 0), place[codes.indices], codes.indptr), shape=codes.shape)
-    codes.sort_indices()
-    codes.eliminate_zeros()
-    directions = directions[order]
-    vectors = _centred(codes @ directions if vectors is None else vectors)
-    corpus = Corpus(texts, codes, vectors, directions)
+    corpus, order = arranged(sae, codes, texts, vectors)
+    codes, directions = corpus.codes, corpus.directions
     labels = label_latents(corpus, encode, tokens)
     table = _table(corpus, labels)
     pairs = pairs_together(codes)
@@ -93,6 +83,36 @@ def interpret(
     table.insert(0, "latent", order)
     table = table.sort_values("latent", ignore_index=True)
     return Features(table, weights_digest(sae), together, summary(table) | {"seconds": time.perf_counter() - start})
+
+
+def arranged(
+    sae: SAE, codes: sparse.csr_array, texts: Sequence[str] | None, vectors: Floats | None = None
+) -> tuple[Corpus, NDArray[np.int64]]:
+    """Put latents into an order that follows from what they are, so that another order changes no sum.
+
+    Args:
+        sae: The SAE.
+        codes: `(n, dict_size)`.
+        texts: `n` texts, or None.
+        vectors: `(n, act_size)`: their embeddings; None: the reconstructions stand in.
+
+    Returns:
+        The corpus, and which latent is where in it `(dict_size,)`.
+
+    Raises:
+        InputError: Texts, codes, embeddings and SAE do not fit together.
+    """
+    _check(sae, codes, texts, vectors)
+    directions = sae.W_dec.detach().float().cpu().numpy()
+    directions = directions / np.maximum(np.linalg.norm(directions, axis=1, keepdims=True), 1e-12)
+    order = np.argsort([xxhash.xxh64_intdigest(row.tobytes()) for row in directions], kind="stable")
+    place = np.argsort(order)
+    codes = sparse.csr_array((np.maximum(codes.data, 0), place[codes.indices], codes.indptr), shape=codes.shape)
+    codes.sort_indices()
+    codes.eliminate_zeros()
+    directions = directions[order]
+    vectors = _centred(codes @ directions if vectors is None else vectors)
+    return Corpus(texts, codes, vectors, directions), order
 
 
 def summary(table: pd.DataFrame) -> dict[str, Any]:

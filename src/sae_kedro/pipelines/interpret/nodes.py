@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from sae_kedro.config import run_folder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,6 +39,8 @@ def _interpreted(cfg: dict[str, Any], sae: SAE, store: ActivationsStoreSBERT, te
     from sae_kedro.evaluation.measures.stability import load_other_seed
     from sae_kedro.interpretation.codes import encode_corpus
     from sae_kedro.interpretation.interpret import FEWEST_TEXTS, interpret
+    from sae_kedro.interpretation.llm.client import language_model
+    from sae_kedro.interpretation.llm.labelling import label_with_llm
 
     blocks = list(encode_corpus(sae.to(store.device), store))
     texts: list[str] | None = [text for block in blocks for text in block.texts if text is not None]
@@ -52,15 +57,30 @@ def _interpreted(cfg: dict[str, Any], sae: SAE, store: ActivationsStoreSBERT, te
             return encoder.encode(words).numpy()
 
     other = load_other_seed(cfg) if cfg["stability_path"] is not None else None
-    return interpret(sae, codes, texts, vectors, encode, other_seed=other)
+    features = interpret(sae, codes, texts, vectors, encode, other_seed=other)
+    if texts is None or (model := language_model(cfg)) is None:
+        return features
+    limits = {"n_latents": cfg["llm_latents"], "n_texts": cfg["llm_texts"], "token_limit": cfg["llm_token_limit"]}
+    return label_with_llm(features, sae, codes, texts, vectors, model, answers_file(cfg), **limits)
+
+
+def answers_file(cfg: dict[str, Any]) -> Path:
+    """Return where answers of a language model are kept."""
+    return Path(cfg["data_root"], "08_reporting", run_folder(cfg), "llm_answers.jsonl")
 
 
 def show_features(features: Features) -> str:
     """List the latents whose labels hold best on texts that made none, whatever chance may have added."""
     table: Any = features.table.dropna(subset="label").nlargest(N_SHOWN, "label_auroc_lo")
-    lines = [f"{row.latent:>6}  {row.label_auroc:.2f}  {row.label}: {row.keywords}" for row in table.itertuples()]
+    lines = [
+        f"{row.latent:>6}  {row.label_auroc:.2f}  {row.label}: {row.keywords or '-'}" for row in table.itertuples()
+    ]
     told = features.summary
     head = f"{told['n_labelled']:,} of {len(features.table):,} latents have a label"
     if told["label_auroc"] is not None:
         head += f"; on texts that made none, AUROC {told['label_auroc']:.3f}, a wrong label {told['floor_auroc']:.3f}"
+    if (llm := told.get("llm")) is not None:
+        head += f"\n{llm['n_labelled']:,} of the labels are by {llm['model']}"
+        if llm["label_auroc"] is not None:
+            head += f", AUROC {llm['label_auroc']:.3f}; keywords of the same latents {llm['keywords_auroc']:.3f}"
     return "\n".join([head, *lines]) + "\n"

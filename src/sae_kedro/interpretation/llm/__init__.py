@@ -1,0 +1,1 @@
+"""Labels by a language model behind any OpenAI-compatible endpoint: optional, and the only part that talks to one."""
