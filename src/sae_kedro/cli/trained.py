@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sae_kedro.cli import places
 from sae_kedro.errors import InputError, nearest, shown
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sae_kedro.activations.encoder import EmbeddingModel
     from sae_kedro.activations.store import ActivationsStoreSBERT
     from sae_kedro.interpretation.explain import Explanation
+    from sae_kedro.interpretation.features import Features
     from sae_kedro.interpretation.highlights import Highlights
     from sae_kedro.interpretation.neighbours import Rows
     from sae_kedro.sae.base import SAE
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 ITS_OWN = "the corpus of the SAE"
 MEMORY = 2**30
 """Bytes of the corpus that stay in memory; the rest is read whenever it is needed."""
+
+
+MAKE_ANEW = "`kedro run --pipelines interpret` makes it"
 
 
 class Item(NamedTuple):
@@ -72,7 +76,8 @@ class TrainedRun:
             )
         self.name = name or max(runs, key=lambda run: runs[run].stat().st_mtime)
         self.sae: SAE = load_sae(runs[self.name].parent)
-        features = self.root / "08_reporting" / self.name / "features.parquet"
+        self.reports = self.root / "08_reporting" / self.name
+        features = self.reports / "features.parquet"
         self.labels, self.scores = _names(features, runs[self.name], self.sae.dict_size)
 
     @cached_property
@@ -86,9 +91,33 @@ class TrainedRun:
         return model_of(self.sae)
 
     @cached_property
-    def store(self) -> ActivationsStoreSBERT:
-        """The corpus."""
-        from sae_kedro.activations.store import PLACE, ActivationsStoreSBERT
+    def features(self) -> Features:
+        """What the latents stand for.
+
+        Raises:
+            InputError: They have not been interpreted.
+        """
+        from sae_kedro.interpretation.features import Features
+
+        self._interpreted("features.parquet")
+        return Features.load(self.reports, self.sae)
+
+    @property
+    def page(self) -> str:
+        """The explorer, as it opens from the disk.
+
+        Raises:
+            InputError: It is not there, or of another SAE.
+        """
+        page = self._interpreted("explorer.html").read_text(encoding="utf-8")
+        if self.features.digest not in page:
+            raise InputError(f"{self.reports / 'explorer.html'} is of another SAE; {MAKE_ANEW}")
+        return page
+
+    @cached_property
+    def cfg(self) -> dict[str, Any]:
+        """The configuration of the corpus, as `get_experiment_cfg` takes it."""
+        from sae_kedro.activations.store import PLACE
         from sae_kedro.config import get_experiment_cfg
         from sae_kedro.keys import ExperimentConfig
 
@@ -101,7 +130,28 @@ class TrainedRun:
             cfg |= {key: defaults[key] for key in (*PLACE, "embedding_column")} | {"dataset_path": self._corpus}
         if cfg.get("dataset_path") is None:
             raise InputError(f"run {self.name!r} does not say which corpus its SAE is of; name one: --corpus DATASET")
-        return ActivationsStoreSBERT(None, get_experiment_cfg(**cfg))
+        return cfg
+
+    @cached_property
+    def store(self) -> ActivationsStoreSBERT:
+        """The corpus."""
+        from sae_kedro.activations.store import ActivationsStoreSBERT
+        from sae_kedro.config import get_experiment_cfg
+
+        return ActivationsStoreSBERT(None, get_experiment_cfg(**self.cfg))
+
+    @property
+    def setup(self) -> str:
+        """Python that makes `sae` and `store`."""
+        from sae_kedro.keys import TABLES
+
+        fields = TABLES["encode"].model_fields
+        own = {key: self.cfg[key] for key, field in fields.items() if self.cfg.get(key, field.default) != field.default}
+        own.pop("act_size", None)  # follows from the others
+        own["data_root"] = str(self.root.absolute())
+        given = ", ".join(f"{key}={value!r}" for key, value in own.items())
+        folder = self.root.absolute() / "06_models" / self.name
+        return f"sae = load_sae({str(folder)!r})\nstore = ActivationsStoreSBERT(None, get_experiment_cfg({given}))"
 
     @cached_property
     def rows(self) -> Rows:
@@ -140,6 +190,11 @@ class TrainedRun:
         explanation = way(self.sae, *(item.vector for item in items), labels=self.labels)
         latents = [term.latent for term in explanation.terms if term.latent is not None]
         return Found(items, explanation, [self._words(item, latents) for item in items])
+
+    def _interpreted(self, name: str) -> Path:
+        if not (file := self.reports / name).is_file():
+            raise InputError(f"there is no {file}; {MAKE_ANEW}")
+        return file
 
     def _words(self, item: Item, latents: list[int]) -> Highlights | None:
         from sae_kedro.interpretation.highlights import highlight

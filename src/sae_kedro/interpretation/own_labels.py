@@ -1,4 +1,4 @@
-"""Labels that a person has given to latents: a file of lines beside the features, to which labels are only ever added."""
+"""Labels that a person has given to latents: a file of lines beside the features, which only ever grows."""
 
 from __future__ import annotations
 
@@ -9,9 +9,6 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-import pandas as pd
 
 from sae_kedro.corpora.base import clean_text
 from sae_kedro.errors import InputError, shown
@@ -48,8 +45,8 @@ def add_own_label(file: Path, digest: str, latent: int, label: str, note: str = 
 def read_own_labels(file: Path, digest: str | None = None) -> dict[int, str]:
     """Read the last label of each latent.
 
-    Lines of another SAE are left out with a warning that counts them: training a run anew keeps its folder, and labels of
-    the former SAE are no reason to fail.
+    Lines of another SAE are left out with a warning that counts them: whoever trains a run anew keeps its folder, and
+    labels of the former SAE are no reason to fail then.
 
     Args:
         file: Of lines as `add_own_label` writes them; it need not be there.
@@ -67,7 +64,9 @@ def read_own_labels(file: Path, digest: str | None = None) -> dict[int, str]:
             labels[given["latent"]] = given["label"]
         others += given["sae_sha256"] != digest
     if others and digest is not None:
-        logger.warning("%d own labels in %s are of another SAE (of the same folder, earlier) and left out", others, file)
+        logger.warning(
+            "%d own labels in %s are of another SAE (of the same folder, earlier) and left out", others, file
+        )
     return {latent: label for latent, label in labels.items() if label}
 
 
@@ -84,7 +83,7 @@ def with_own_labels(features: Features, labels: Mapping[int, str]) -> Features:
     if SOURCE not in table:
         place = table.columns.get_loc("label")
         assert isinstance(place, int)
-        table.insert(place + 1, SOURCE, np.where(table["label"].notna(), "keywords", None))
+        table.insert(place + 1, SOURCE, table["label"].notna().map({True: "keywords", False: None}))
     own = table["latent"].isin(list(labels))
     table.loc[own, "label"] = table.loc[own, "latent"].map(labels)
     table.loc[own, SOURCE] = "person"

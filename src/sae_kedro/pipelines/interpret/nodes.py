@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sae_kedro.config import run_folder
 
 if TYPE_CHECKING:
+    import pandas as pd
     from numpy.typing import NDArray
 
     from sae_kedro.activations.store import ActivationsStoreSBERT
@@ -21,26 +22,34 @@ N_SHOWN = 10
 """Latents that are shown at the end of a run."""
 
 
-def interpret_latents(cfg: dict[str, Any], sae: SAE, activations_store: ActivationsStoreSBERT) -> Features:
-    """Label every latent from the texts of the corpus, and score labels on texts that made none."""
+def interpret_latents(
+    cfg: dict[str, Any], sae: SAE, activations_store: ActivationsStoreSBERT
+) -> tuple[Features, pd.DataFrame]:
+    """Label every latent from the texts of the corpus, score labels on texts that made none, and map both."""
     return _interpreted(cfg, sae, activations_store, texts_needed=True)
 
 
-def interpret_trained(cfg: dict[str, Any], sae: SAE, activations_store: ActivationsStoreSBERT) -> Features:
+def interpret_trained(
+    cfg: dict[str, Any], sae: SAE, activations_store: ActivationsStoreSBERT
+) -> tuple[Features, pd.DataFrame]:
     """The same for an SAE that was just trained; where there are too few texts, latents have no labels."""
     return _interpreted(cfg, sae, activations_store, texts_needed=False)
 
 
-def _interpreted(cfg: dict[str, Any], sae: SAE, store: ActivationsStoreSBERT, texts_needed: bool) -> Features:
+def _interpreted(
+    cfg: dict[str, Any], sae: SAE, store: ActivationsStoreSBERT, texts_needed: bool
+) -> tuple[Features, pd.DataFrame]:
     import numpy as np
     from scipy import sparse
 
     from sae_kedro.corpora.opening import brings_embeddings
     from sae_kedro.evaluation.measures.stability import load_other_seed
+    from sae_kedro.explorer.atlas import text_map, with_places
     from sae_kedro.interpretation.codes import encode_corpus
     from sae_kedro.interpretation.interpret import FEWEST_TEXTS, interpret
     from sae_kedro.interpretation.llm.client import language_model
     from sae_kedro.interpretation.llm.labelling import label_with_llm
+    from sae_kedro.interpretation.own_labels import read_own_labels, with_own_labels
 
     blocks = list(encode_corpus(sae.to(store.device), store))
     texts: list[str] | None = [text for block in blocks for text in block.texts if text is not None]
@@ -58,15 +67,22 @@ def _interpreted(cfg: dict[str, Any], sae: SAE, store: ActivationsStoreSBERT, te
 
     other = load_other_seed(cfg) if cfg["stability_path"] is not None else None
     features = interpret(sae, codes, texts, vectors, encode, other_seed=other)
-    if texts is None or (model := language_model(cfg)) is None:
-        return features
-    limits = {"n_latents": cfg["llm_latents"], "n_texts": cfg["llm_texts"], "token_limit": cfg["llm_token_limit"]}
-    return label_with_llm(features, sae, codes, texts, vectors, model, answers_file(cfg), **limits)
+    if texts is not None and (model := language_model(cfg)) is not None:
+        limits = {"n_latents": cfg["llm_latents"], "n_texts": cfg["llm_texts"], "token_limit": cfg["llm_token_limit"]}
+        features = label_with_llm(features, sae, codes, texts, vectors, model, answers_file(cfg), **limits)
+    features = with_own_labels(features, read_own_labels(own_labels_file(cfg), features.digest))
+    features = with_places(features, sae)
+    return features, text_map(features, codes, [text for block in blocks for text in block.texts])
 
 
 def answers_file(cfg: dict[str, Any]) -> Path:
     """Return where answers of a language model are kept."""
     return Path(cfg["data_root"], "08_reporting", run_folder(cfg), "llm_answers.jsonl")
+
+
+def own_labels_file(cfg: dict[str, Any]) -> Path:
+    """Return where labels of a person are kept."""
+    return Path(cfg["data_root"], "08_reporting", run_folder(cfg), "own_labels.jsonl")
 
 
 def show_features(features: Features) -> str:

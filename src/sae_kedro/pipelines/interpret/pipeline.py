@@ -1,4 +1,4 @@
-"""cfg, sae, activations_store -> features, the best of them as a text."""
+"""cfg, sae, activations_store -> features, texts on the map of features, the best features as a text."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def create_pipeline(after_training: bool = False) -> Pipeline:
     interpret = nodes.interpret_trained if after_training else nodes.interpret_latents
     return Pipeline(
         [
-            Node(interpret, ["cfg", "sae", "activations_store"], "features", name=interpret.__name__),
+            Node(interpret, ["cfg", "sae", "activations_store"], ["features", "text_map"], name=interpret.__name__),
             Node(nodes.show_features, "features", "best_features", name="show_features"),
         ],
         tags="interpret",
