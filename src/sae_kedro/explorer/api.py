@@ -117,8 +117,7 @@ class Answers:
             raise InputError("neighbours are those of a text or of a row: give one of the two")
         given = text if row is None else row
         assert given is not None
-        but = clean_text(given) if isinstance(given, str) else given
-        found = neighbours(self.rows, self._vector(given), n, but)
+        found = neighbours(self.rows, self._vector(given), n, given)
         return {"rows": [{"row": each.number, "text": each.text, "cosine": each.cosine} for each in found]}
 
     def meaning(self, query: str, n: int) -> dict[str, Any]:
@@ -173,6 +172,7 @@ class Question(NamedTuple):
         Raises:
             InputError: Something is missing, unknown or impossible.
         """
+        given = {key: clean_text(value) if isinstance(value, str) else value for key, value in given.items()}
         return self.answer(answers, **check_model(self.needs, given))
 
 
