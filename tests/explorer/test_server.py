@@ -130,7 +130,7 @@ def test_encode_lists_latents_and_their_words(client, run, minilm):
 
 
 def test_explain_takes_texts_and_rows(client, run, embeddings, minilm):
-    texts, x = embeddings
+    _, x = embeddings
     told = ask(client, "explain", a=A, b=7)
     assert told["cosine"] == pytest.approx(float(minilm.encode([A])[0] @ x[7]), abs=1e-5) == told["sum"]
     own = explain(run.sae, x[3], x[7], labels=run.labels).to_json()
@@ -182,7 +182,11 @@ def test_steering_ranks_as_the_python_that_it_gives(client, run, minilm):
         ("explain", {"a": A, "b": -1}, "there is no row -1 in "),
         ("explain", {"a": A, "b": True}, "b=True is not allowed: it must be a text or a whole number"),
         ("neighbours", {"text": A, "row": 3}, "give one of the two"),
-        ("neighbours", {"row": 3, "n": 101}, "n=101 is not allowed: it must be a whole number of at least 1 and at most"),
+        (
+            "neighbours",
+            {"row": 3, "n": 101},
+            "n=101 is not allowed: it must be a whole number of at least 1 and at most",
+        ),
         ("meaning", {"query": ""}, "the text is empty"),
         ("steer", {"query": A, "weights": {"256": 0}}, "latent=256 does not exist; latents are 0 to 255"),
         ("steer", {"query": A, "weights": {"-1": 0}}, "weights are by latent, and '-1' is the number of none"),
@@ -196,7 +200,9 @@ def test_what_cannot_be_answered_is_told_in_a_sentence(client, name, given, sent
 
 
 def test_a_byte_that_is_no_text_does_not_stop_it(client):
-    told = client.post("/api/neighbours", content=b'{"text": "a \\udc80 file", "n": 1}', headers={"content-type": "application/json"})
+    told = client.post(
+        "/api/neighbours", content=b'{"text": "a \\udc80 file", "n": 1}', headers={"content-type": "application/json"}
+    )
     assert told.status_code == 200 and len(told.json()["rows"]) == 1
 
 
@@ -212,7 +218,11 @@ def test_strangers_are_refused(client):
     for origin in ("null", f"https://127.0.0.1:{port}", f"http://127.0.0.1:{port + 1}", "http://127.0.0.1"):
         refused = client.post(**post, headers={"Origin": origin})
         assert refused.status_code == 403 and refused.json() == {"error": "pages from elsewhere may ask nothing here"}
-    for headers in ({"Origin": own}, {"Host": f"localhost:{port}", "Origin": f"http://localhost:{port}"}, {"Host": "[::1]:80"}):
+    for headers in (
+        {"Origin": own},
+        {"Host": f"localhost:{port}", "Origin": f"http://localhost:{port}"},
+        {"Host": "[::1]:80"},
+    ):
         assert client.post(**post, headers=headers).status_code == 200
     two = b"POST / HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\nConnection: close\r\n\r\n"
     with socket.create_connection(("127.0.0.1", port)) as raw:
@@ -281,7 +291,9 @@ def test_a_failure_is_no_page_of_python(start, caplog):
         raise RuntimeError("a secret")
 
     reply = start(load=broken).post("/api/encode", json={"text": A})
-    assert reply.status_code == 500 and reply.json() == {"error": "this went wrong in the server; its terminal says how"}
+    assert reply.status_code == 500 and reply.json() == {
+        "error": "this went wrong in the server; its terminal says how"
+    }
 
 
 def free_port():

@@ -47,7 +47,9 @@ def x():
     return np.random.default_rng(0).standard_normal((180, 12)).astype(np.float32) + 0.3
 
 
-@pytest.fixture(scope="module", params=[{}, {"input_unit_norm": True}, {"sae_type": "jumprelu"}, {"sae_type": "vanilla"}])
+@pytest.fixture(
+    scope="module", params=[{}, {"input_unit_norm": True}, {"sae_type": "jumprelu"}, {"sae_type": "vanilla"}]
+)
 def sae(request, x):
     return fit(x, dict_size=24, top_k=4, n_epochs=5, device="cpu", **request.param)
 
