@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from sae_kedro import SAE, get_experiment_cfg, post_init_cfg, sae_classes, train
+from sae_kedro import SAE, ActivationsStoreSBERT, get_experiment_cfg, post_init_cfg, sae_classes, train
 from sae_kedro.training.trainer import Trainer
 
+Array = NDArray[np.float32]
 VARIANTS = ("topk", "batchtopk", "vanilla", "jumprelu")
 
 
@@ -118,3 +122,14 @@ def trained(vectors: Tensor, held_out: int, **keys: Any) -> SAE:
     """Train an SAE on all but the last rows, with the defaults for every key that is not given."""
     cfg = post_init_cfg(get_experiment_cfg() | {"act_size": vectors.shape[1], "device": "cpu"} | keys)
     return train(sae_classes[cfg["sae_type"]](cfg), Rows(vectors, cfg, held_out), cfg)
+
+
+def embedded(file: Path, n_texts: int | None, data_root: Path) -> tuple[list[str], Array]:
+    """Return the texts of a corpus and their embeddings by the default model, which stay in `data_root`."""
+    keys = {"dataset_path": str(file), "num_examples": n_texts, "data_root": str(data_root), "device": "cpu"}
+    cache = ActivationsStoreSBERT(None, post_init_cfg(get_experiment_cfg(**keys))).cache
+    texts, vectors = list[str](), list[Array]()
+    for index in cache.iter_shards():
+        vectors.append(cache.read(index).vectors.float().numpy())
+        texts += map(str, cache.texts(index))
+    return texts, np.concatenate(vectors)

@@ -228,8 +228,9 @@ class Quality:
     def __init__(self, library: str, path: str, held_out: int = 10_000, n_rows: int | None = None) -> None:
         """Read and shuffle the embeddings; the last `held_out` rows are for judging."""
         vectors = torch.from_numpy(np.load(path))
-        order = torch.randperm(len(vectors), generator=torch.Generator().manual_seed(0))[:n_rows]
-        self.library, self.vectors, self.held_out = library, vectors[order], held_out
+        self.order = torch.randperm(len(vectors), generator=torch.Generator().manual_seed(0))[:n_rows]
+        self.library, self.vectors, self.held_out = library, vectors[self.order], held_out
+        self.last: Any = None
 
     def train(
         self, variant: str, dict_size: int, top_k: int, epochs: int, seed: int = 0, lr: float | None = None
@@ -241,7 +242,7 @@ class Quality:
             from benchmarks.ours import trained
 
             keys = {"sae_type": variant, "dict_size": dict_size, "top_k": top_k, "n_epochs": epochs, "seed": seed}
-            sae = trained(self.vectors, self.held_out, **keys, lr=lr)
+            sae = self.last = trained(self.vectors, self.held_out, **keys, lr=lr)
             with torch.no_grad():
                 parts = [sae(chunk) for chunk in test.split(2048)]
             x_hat, active = torch.cat([x for x, _ in parts]), [codes != 0 for _, codes in parts]
@@ -256,7 +257,7 @@ class Quality:
             sizes = {"act_size": rows.shape[1], "dict_size": dict_size, "top_k": top_k, "batch_size": 512}
             rate = lr or module.default_lr(variant, dict_size)
             n_steps = epochs * -(-len(rows) // 512)
-            adapter = module.Adapter(variant, **sizes, lr=rate, n_steps=n_steps, seed=seed, data=rows)
+            adapter = self.last = module.Adapter(variant, **sizes, lr=rate, n_steps=n_steps, seed=seed, data=rows)
             for epoch in range(epochs):
                 generator = torch.Generator().manual_seed(1_000 * seed + epoch)
                 for chosen in torch.randperm(len(rows), generator=generator).split(512):
@@ -266,6 +267,35 @@ class Quality:
         dead = 1 - float(fired.float().mean())
         seconds = time.perf_counter() - start
         return {"fvu": float(fvu), "l0": float(l0.float().mean()), "dead": dead, "seconds": seconds}
+
+    def write(self, path: str) -> dict[str, Any]:
+        """Write the codes of all rows, in the order of the file, and the decoder directions of the SAE trained last."""
+        rows = self.vectors[self.order.argsort()]
+        codes = self.last.transform(rows) if self.library == "sae_kedro" else self.last.codes(rows)
+        directions = self.last.W_dec if self.library == "sae_kedro" else self.last.directions()
+        with open(path, "wb") as file:
+            parts = {"data": codes.data, "indices": codes.indices, "indptr": codes.indptr}
+            np.savez(file, **parts, directions=directions.detach().numpy())
+        return {}
+
+
+class Select:
+    """Latents that HypotheSAEs selects for a target, from the codes of any SAE."""
+
+    def __init__(self, library: str, codes: str) -> None:
+        """Read codes that SciPy has saved; they have to be dense."""
+        del library
+        from scipy import sparse
+
+        self.codes = sparse.load_npz(codes).toarray()
+
+    def select(self, target: list[float], method: str, n: int) -> dict[str, Any]:
+        """Return the latents that `select_neurons` chooses, the first first, and the seconds."""
+        from hypothesaes.select_neurons import select_neurons
+
+        start = time.perf_counter()
+        latents, _ = select_neurons(self.codes, np.array(target), n, method=method)
+        return {"latents": latents, "seconds": time.perf_counter() - start}
 
 
 def read_rows(corpus: str | Path) -> Iterator[dict[str, Any]]:

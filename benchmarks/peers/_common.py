@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+from scipy import sparse
 from torch import Tensor
 
 
@@ -52,3 +53,8 @@ class Inference:
         for _, codes in self._chunks(x):
             fired |= self._fired(codes)
         return fired
+
+    @torch.no_grad()
+    def codes(self, x: Tensor) -> sparse.csr_array:
+        """Return the codes of each row of `x`, `(n, dict_size)`."""
+        return sparse.vstack([sparse.csr_array(codes.numpy()) for _, codes in self._chunks(x)], format="csr")

@@ -83,3 +83,7 @@ class Adapter(Inference):
         # BatchTopK applies its learned threshold here, the others the activation they were trained with.
         x_hat, codes = self.trainer.ae(x / self.scale if self.scale != 1.0 else x, output_features=True)
         return (x_hat * self.scale if self.scale != 1.0 else x_hat), codes
+
+    def directions(self) -> Tensor:
+        """Return the decoder directions `(dict_size, act_size)`."""
+        return self.trainer.ae.decoder.weight.t()

@@ -70,3 +70,7 @@ class Adapter(Inference):
         recon, info = model(x)
         model.steps_since_activation.copy_(idle)
         return recon, info["activations"]
+
+    def directions(self) -> Tensor:
+        """Return the decoder directions `(dict_size, act_size)`."""
+        return self.model.decoder.weight.t()

@@ -119,3 +119,7 @@ class Adapter(Inference):
             self.inference = self.export()
         codes = self.inference.encode(x)
         return self.inference.decode(codes), codes
+
+    def directions(self) -> Tensor:
+        """Return the decoder directions `(dict_size, act_size)`."""
+        return self.trainer.sae.W_dec

@@ -18,6 +18,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         "codes": _part("encode") + _part("codes"),
         "interpret": _part("encode") + _part("interpret"),
         "contrast": _part("encode") + _part("contrast"),
+        "predict": _part("encode") + _part("predict"),
         "__default__": whole + _part("interpret", after_training=True),
     }
 

@@ -321,8 +321,8 @@ def test_bad_input_is_told_before_any_dataset_is_opened(refused):
 
 def test_unknown_pipeline_and_unknown_environment(refused, tmp_path):
     assert refused("--pipelines=trian") == (
-        "there is no pipeline 'trian'; choose one of encode, train, evaluate, compare, codes, interpret, contrast; did "
-        "you mean 'train'?"
+        "there is no pipeline 'trian'; choose one of encode, train, evaluate, compare, codes, interpret, contrast, "
+        "predict; did you mean 'train'?"
     )
     assert "conf/prod" in refused("--env=prod")
 

@@ -8,9 +8,9 @@ import pytest
 from scipy import sparse
 
 from sae_kedro.errors import InputError
-from sae_kedro.interpretation.contrast import contrast
+from sae_kedro.interpretation.contrast import contrast, worth_reading
 from sae_kedro.interpretation.statistics import benjamini_hochberg, p_value
-from sae_kedro.interpretation.told import forest, sentences
+from sae_kedro.interpretation.told import forest, sentences, summed_up
 from sae_kedro.interpretation.units import quantile_bins
 
 PLANTED = 7
@@ -46,7 +46,41 @@ def test_a_topic_that_was_added_to_a_group_is_found_first():
     assert not others.confirmed.any() and others.q.min() > 0.05
     assert others.label.iloc[0] == f"latent {others.latent.iloc[0]}"
     assert found.summary["n_q05_shuffled"] == [0] * 20
-    assert len(found.table) == 3 * found.summary["n_tested"]
+    assert len(found.table) == found.summary["n_compared"] == 3 * found.summary["n_tested"]
+
+
+def test_a_rare_latent_of_one_group_alone_comes_first_and_zeros_are_no_hits():
+    codes, texts, rng = make()
+    groups = rng.choice(["a", "b"], 1200)
+    codes = plant(plant(codes, range(1200), 0.0), np.flatnonzero(groups == "b")[:14])
+    stored = sparse.csr_array(codes)
+    stored.data[rng.random(stored.nnz) < 0.1] = 0  # kept among the entries
+    plain = stored.copy()
+    plain.eliminate_zeros()
+    before = np.random.get_state()[1].copy()
+    tables = [contrast(each, groups, texts=texts, n_shuffles=2).table for each in (stored, plain)]
+    pd.testing.assert_frame_equal(*tables)
+    assert tables[0].latent[0] == PLANTED and tables[0].rate_b[0] == 0
+    assert (np.random.get_state()[1] == before).all()
+
+
+def test_the_other_side_of_the_same_groups_has_the_same_evidence_and_the_opposite_sign():
+    codes, texts, rng = make(600, 60)
+    groups = rng.choice(["a", "b"], 600)
+    a, b = (
+        contrast(codes, groups, texts=texts, positive=one, n_shuffles=0).table.set_index("latent").sort_index()
+        for one in "ab"
+    )
+    assert a.z.to_numpy() == pytest.approx(-b.z.to_numpy()) and a.q.to_numpy() == pytest.approx(b.q.to_numpy())
+    assert a.diff_lo.to_numpy() == pytest.approx(-b.diff_hi.to_numpy())
+    assert a.odds_ratio.to_numpy() == pytest.approx(1 / b.odds_ratio.to_numpy())
+    assert a.auc.to_numpy() == pytest.approx(1 - b.auc.to_numpy())
+
+
+def test_worth_reading_are_discoveries_and_the_strongest_of_each_group():
+    rows = [(group, 0.01 if n < found else 0.5, n == 12) for group, found in (("a", 11), ("b", 0)) for n in range(14)]
+    kept = worth_reading(pd.DataFrame(rows, columns=["group", "q", "confirmed"]))
+    assert kept.index.tolist() == [*range(11), 12, *range(14, 24), 26]
 
 
 def test_strength_alone_is_found_too():
@@ -208,9 +242,10 @@ def test_bad_input_ends_in_a_sentence():
     )
     assert many.startswith("groups have 900 classes, of which 900 have")
     assert (
-        _wrong(groups=["a"] * 99 + ["b"], texts=texts) == "a group needs 10 different texts to be compared; 'b' has 1"
+        _wrong(groups=["a"] * 99 + ["b"], texts=texts)
+        == "a group needs 10 different texts or units to be compared; 'b' has 1"
     )
-    assert _wrong(texts=["same"] * 100) == "a group needs 10 different texts to be compared; 'a' has 1"
+    assert _wrong(texts=["same"] * 100) == "a group needs 10 different texts or units to be compared; 'a' has 1"
     assert _wrong(groups=["a"] * 99) == "groups needs a value for each of 100 rows of codes; it has 99"
     assert _wrong(texts=texts[:9]) == "texts needs a value for each of 100 rows of codes; it has 9"
     assert _wrong(positive="A", texts=texts) == "positive='A' is none of the 2 classes; did you mean 'a'?"
@@ -271,6 +306,16 @@ def test_what_was_found_is_told_in_sentences():
         "questions about cards alone fire 'card, payment' (20 % against 0 %), q = .040",
         "questions about cards fire 'card, payment' a little more (22 % against 20 %), q = .040",
     ]
+    loans = table.assign(group="loans", odds_ratio=2.0)
+    both = pd.concat([table, loans], ignore_index=True)
+    assert [line.split()[2] for line in sentences(both, 5)] == ["cards", "loans"] * 2 + ["cards"]
+    assert list(forest(both, 2).data[0].x) == [2.0, 20.0]  # of each group its first
+    assert forest(both, 2).layout.yaxis.ticktext[1] == "cards: card, payment"
+    summary = {"n_compared": 1200, "n_tested": 400, "groups": list("abc"), "n_q05": 30, "n_confirmed": 9}
+    assert summed_up(summary | {"n_q05_shuffled": [0, 2, 0]}) == (
+        "1,200 comparisons (400 latents, 3 groups, each against the rest): 30 have q < .05, 9 are confirmed; "
+        "with groups shuffled 3 times, at most 2 have q < .05"
+    )
     plot = forest(table)
     assert list(plot.data[0].x) == [20.0] * 6 and plot.data[0].error_x.arrayminus[0] == 11
     assert list(plot.data[0].marker.symbol) == ["circle-open", *["circle"] * 5]  # the first row is on top

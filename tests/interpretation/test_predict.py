@@ -10,6 +10,7 @@ from sklearn.metrics import r2_score, roc_auc_score
 from sae_kedro.errors import InputError
 from sae_kedro.interpretation.predict import predict, score_with_influence
 from sae_kedro.interpretation.targets import Question
+from sae_kedro.interpretation.told import gains, prediction_sentences
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +46,23 @@ def test_the_features_that_tell_a_class_are_found_and_no_others(planted):
     assert found.summary["gain"] == chosen["gain"] == chosen["score"] - alone["score"]
     assert found.summary["missed"] == pytest.approx(found.scores["score"][2:].max() - chosen["score"])
     assert abs(embedding["score"] - chosen["score"]) < 0.05
+
+
+def test_what_was_found_is_told_and_drawn(planted):
+    codes, texts, _, vectors, truth = planted
+    found = predict(codes, truth, texts=texts, vectors=vectors, labels={3: "three"})
+    gained, missed, features = prediction_sentences(found, "kind")
+    scores = found.scores["score"]
+    assert gained.startswith(f"kind, on unseen texts: 2 features and length reach AUROC {scores[1]:.3f} (")
+    assert f"length and controls alone {scores[0]:.3f}: a gain of {scores[1] - scores[0]:.3f} (" in gained
+    assert missed.startswith(f"all codes {scores[2]:.3f}, the embedding {scores[3]:.3f}: the features miss ")
+    assert features.startswith("True: three (+") and "; latent 5 (+" in features
+    plot = gains(found, "kind")
+    assert list(plot.data[0].x) == scores[::-1].tolist() and plot.data[0].y[-1] == "length and controls"
+    none = found._replace(features=found.features.head(0), summary=found.summary | {"n_features": 0})
+    assert (
+        "0 features" in prediction_sentences(none, "kind")[0] and "no feature is" in prediction_sentences(none, "x")[-1]
+    )
 
 
 def test_a_number(planted):

@@ -16,6 +16,7 @@ from sae_kedro.interpretation.scores import (
     chance_above,
     draw_examples,
     hits,
+    largest,
 )
 
 
@@ -32,6 +33,12 @@ def test_auroc_is_that_of_scikit_learn():
     assert chance_above(positive, negative).mean() == pytest.approx(expected, abs=1e-12)
     counts = [np.bincount(values, minlength=9).astype(float) for values in (positive, negative)]
     assert auroc(*counts) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("n", [0, 1, 3, 4, 7, 9])
+def test_the_largest_are_those_of_a_stable_sort(n):
+    values = np.array([1.0, 3, -np.inf, 2, 3, 2, 0], dtype=np.float32)
+    assert largest(values, n).tolist() == [1, 4, 3, 5, 0, 6, 2][:n]
 
 
 def test_hits_by_hand():

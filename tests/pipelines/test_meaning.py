@@ -23,7 +23,11 @@ def given(docs, tmp_path_factory):
         {"text": f"{weather[place].format(town)} ({number})", "kind": "weather", "year": 50 + number % 7}
         for number, (place, town) in enumerate(asked)
     ]
+    for number, row in enumerate(rows):
+        row |= {"same": "x", "own": str(number), "none": None, "lone": "ab"[number == 0], "price": 3}
+        row["some"] = row["kind"] if number % 3 else " "
     corpus = folder / "corpus.jsonl"
+    (folder / "one.jsonl").write_text(json.dumps(rows[0]) + "\n")
     corpus.write_text("".join(json.dumps(row) + "\n" for row in rows))
     for name, kind in (("docs", "docs"), ("weather", "weather")):
         part = (json.dumps(row) + "\n" for row in rows if row["kind"] == kind)
@@ -69,8 +73,24 @@ def test_contrast_finds_what_sets_groups_apart(given, interpreted, question):
     columns = {"group", "latent", "label", "keywords", "rate_a", "rate_b", "diff", "diff_lo", "diff_hi", "odds_ratio"}
     assert columns | {"or_lo", "or_hi", "auc", "z", "p", "q", "confirmed"} <= {*table.columns}
     assert table["q"].iloc[0] < 0.05 and (question == "target" or table["confirmed"].any())
-    assert (reporting(given) / "contrast.txt").read_text().splitlines()[0] in output
-    assert json.loads((reporting(given) / "contrast.json").read_text())["n_q05"] > 0
+    summary = json.loads((reporting(given) / "contrast.json").read_text())
+    assert 0 < summary["n_q05"] <= summary["n_written"] == len(table) <= summary["n_compared"]
+    sums, written, *told = (reporting(given) / "contrast.txt").read_text().splitlines()
+    assert f"{summary['n_q05']:,} have q < .05" in sums and f": {len(table):,} rows" in written and sums in output
+    assert "beware: nan" not in " ".join(told)
+    who = {"label": "texts of weather ", "target": "texts with year above ", "corpora": "texts of weather.jsonl "}
+    assert told[0].startswith(who[question]) or not table["confirmed"].any()
+
+
+def test_predict_finds_few_features_and_what_they_gain(given, interpreted):
+    output = run("predict", given, label_column="some")
+    found = json.loads((reporting(given) / "predict.json").read_text())
+    _, chosen, *_, embedding = found["scores"]
+    assert embedding["inputs"] == "and the embedding" and chosen["gain"] == found["gain"] > 0.1
+    assert found["features"] and not found["features"][0]["label"].startswith("latent ")
+    told = (reporting(given) / "predict.txt").read_text()
+    assert told.splitlines()[0] in output and told.startswith("some, on unseen texts: ")
+    assert (reporting(given) / "predict_scores.json").is_file()
 
 
 @pytest.mark.parametrize(
@@ -84,13 +104,48 @@ def test_contrast_finds_what_sets_groups_apart(given, interpreted, question):
         ),
         ("contrast", {"label_column": "knd"}, "label_column='knd' is not in"),
         ("contrast", {"label_column": "kind", "control_columns": "yer"}, "control_columns='yer' is not in"),
-        ("contrast", {"contrast_path": "nowhere.csv"}, "dataset_path='nowhere.csv' does not exist"),
+        ("contrast", {"contrast_path": "nowhere.csv"}, "contrast_path='nowhere.csv' does not exist"),
+        (
+            "contrast",
+            {"contrast_path": "{folder}/corpus.jsonl"},
+            "is the corpus of dataset_path, too; name another one",
+        ),
+        (
+            "contrast",
+            {"contrast_path": "{folder}/one.jsonl"},
+            "one.jsonl: a group needs 10 different texts or units to be",
+        ),
+        (
+            "contrast",
+            {"label_column": "same"},
+            "label_column=same: groups need at least two classes; there is only 'x'",
+        ),
+        ("contrast", {"label_column": "none"}, "label_column=none: groups need at least two classes; there is none"),
+        (
+            "contrast",
+            {"label_column": "own"},
+            "label_column=own: groups have 400 classes, of which 0 have 10 different",
+        ),
+        (
+            "contrast",
+            {"label_column": "lone"},
+            "label_column=lone: a group needs 10 different texts or units to be compared; 'b'",
+        ),
+        (
+            "contrast",
+            {"target_column": "price"},
+            "target_column=price: the target needs two different numbers; its 400",
+        ),
+        ("contrast", {"target_column": "kind"}, "target_column=kind: the target must hold finite numbers; row 0 is"),
+        ("predict", {}, "predict needs one of label_column, target_column, contrast_path, and none is given"),
+        ("predict", {"label_column": "same"}, "label_column=same: groups need at least two classes; there is only 'x'"),
         ("interpret", {"name": "nobody"}, "there is no trained SAE of name='nobody'"),
     ],
 )
 def test_bad_input_is_told_before_anything_is_encoded(given, pipeline, more, said):
+    more = {key: value.format(folder=given["data_root"].parent) for key, value in more.items()}
     result = run_command("--env=test", f"--pipelines={pipeline}", **given | more)
-    assert result.exit_code == 1 and said in result.output, result.output
+    assert result.exit_code == 1 and said in " ".join(result.output.split()), result.output
 
 
 @pytest.fixture(scope="module")

@@ -52,7 +52,8 @@ def runs(corpus_file, tmp_path_factory) -> Runs:
 
 
 def test_registered_pipelines():
-    assert set(pipelines) == {"encode", "train", "evaluate", "compare", "codes", "interpret", "contrast", "__default__"}
+    meaning = {"codes", "interpret", "contrast", "predict"}
+    assert set(pipelines) == {"encode", "train", "evaluate", "compare", "__default__"} | meaning
     added = {node.name for node in (pipelines["__default__"] - pipelines["train"]).nodes}
     assert added == {"interpret.interpret_trained", "interpret.show_features"}
 

@@ -30,6 +30,7 @@ Floats = NDArray[np.floating[Any]]
 
 FEWEST_TEXTS = 50
 N_NEAREST, N_TOP, N_TITLE = 5, 5, 2
+ROWS = 65_536
 
 
 def interpret(
@@ -159,8 +160,13 @@ def _check_texts(texts: Sequence[str], n: int) -> None:
 
 
 def _centred(vectors: Floats) -> Floats:
-    centred = np.asarray(vectors, dtype=np.float32) - vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
-    return np.asarray(centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-12))
+    """Take the mean away and scale rows to norm 1, some at a time: a million rows need room once."""
+    mean = vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
+    centred = np.empty(vectors.shape, dtype=np.float32)
+    for start in range(0, len(vectors), ROWS):
+        rows = np.asarray(vectors[start : start + ROWS], dtype=np.float32) - mean
+        centred[start : start + ROWS] = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    return centred
 
 
 def _table(corpus: Corpus, labels: Labels) -> pd.DataFrame:

@@ -22,6 +22,7 @@ from sae_kedro.interpretation.scores import (
     chance_above,
     draw_examples,
     hits,
+    largest,
 )
 from sae_kedro.interpretation.words import Tokens, Vocabulary, read_vocabulary
 
@@ -158,8 +159,8 @@ def _choose_all(
         examples = draw_examples(half.codes, half.vectors, latents, MAKING, order)
         candidates = short_lists(scores, closeness)
         blocks.append(choose(half.presence, vocabulary, members, scores, candidates, examples))
-        nearest = np.argsort(-np.where(is_word, closeness, -np.inf), axis=1, kind="stable")[:, :N_WORDS_OF_DIRECTION]
-        words += [[vocabulary.names[place] for place in row] for row in nearest]
+        for row in np.where(is_word, closeness, -np.inf):
+            words.append([vocabulary.names[place] for place in largest(row, N_WORDS_OF_DIRECTION)])
     return Chosen(*(np.concatenate(field) for field in zip(*blocks, strict=True))), words
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.stats import rankdata
 from sklearn.linear_model import LassoCV, LogisticRegression, Ridge, lasso_path
+from tqdm.auto import tqdm
 
 from sae_kedro.errors import InputError
 from sae_kedro.evaluation.probes import MAX_ITERATIONS, PENALTIES, TOLERANCE
@@ -26,7 +27,7 @@ SCREENED = 100
 N_HALVES, STABLE = 50, 0.8
 """Half samples that a set is chosen on again, and the share of them that must choose a latent (Meinshausen and Bühlmann
 2010). At a share of .6, 2 of 30 shuffled targets had a feature chosen, at .7 or more none."""
-N_FOLDS = 5
+N_FOLDS, LASSO_ITERATIONS = 5, 10_000
 LEAKY = 0.995
 """From this AUROC on, a target is more likely to be written in the texts than to be told by their meaning."""
 
@@ -159,7 +160,8 @@ def _chosen(asked: Asked, scaled: sparse.csr_array) -> list[tuple[Ints, Floats, 
     columns, values = sparse.csc_array(scaled[half]), question.values
     targets = question.members.toarray() if values is None else (values / (values.std() or 1))[:, None]
     chosen = []
-    for index in range(len(question.names)):
+    n_groups = len(question.names)
+    for index in tqdm(range(n_groups), unit=" groups", desc="Choosing features", disable=n_groups == 1):
         candidates = np.argsort(-np.abs(z[index]), kind="stable")[:SCREENED]
         x = _within(columns[:, candidates].toarray(), strata)
         y = _within(targets[:, [index]], strata).ravel()
@@ -174,16 +176,16 @@ def _stable_lasso(x: Floats, y: Floats, hashes: NDArray[np.uint64]) -> tuple[Flo
     """Return the weights of a sparse fit, and the share of half samples that choose each column: `(n_columns,)`."""
     fold = _fold(hashes)
     folds = [(np.flatnonzero(fold != f), np.flatnonzero(fold == f)) for f in np.unique(fold)]
-    path = LassoCV(cv=folds, fit_intercept=False, alphas=50, precompute=True).fit(x, y)
+    path = LassoCV(cv=folds, fit_intercept=False, alphas=50, precompute=True, max_iter=LASSO_ITERATIONS).fit(x, y)
     error, noise = path.mse_path_.mean(axis=1), path.mse_path_.std(axis=1, ddof=1) / np.sqrt(len(folds))
     best = int(error.argmin())
     alpha = path.alphas_[error <= error[best] + noise[best]].max()
-    weights = lasso_path(x, y, alphas=[alpha])[1][:, 0]
+    weights = lasso_path(x, y, alphas=[alpha], max_iter=LASSO_ITERATIONS)[1][:, 0]
     draws, order = np.random.default_rng(0), np.argsort(hashes, kind="stable")
     times = np.zeros(x.shape[1])
     for _ in range(N_HALVES):
         rows = order[draws.permutation(len(order))[: len(order) // 2]]
-        again = lasso_path(x[rows], y[rows], alphas=[alpha])[1][:, 0]
+        again = lasso_path(x[rows], y[rows], alphas=[alpha], max_iter=LASSO_ITERATIONS)[1][:, 0]
         times += again * weights > 0
     return weights, times / N_HALVES
 

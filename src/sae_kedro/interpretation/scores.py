@@ -49,7 +49,7 @@ def draw_examples(codes: sparse.csc_array, vectors: Floats, latents: Ints, share
     for place, texts in enumerate(active):
         if size := int(n[place]):
             closeness[place, texts] = -np.inf
-            rows[place, NEAR, :size] = _largest(closeness[place], size)
+            rows[place, NEAR, :size] = largest(closeness[place], size)
             rows[place, RANDOM, :size] = _silent(texts, order, size)
     return Examples(rows, n)
 
@@ -70,9 +70,14 @@ def _size(n_active: int, n_texts: int, share: float) -> int:
     return min(max(5, int(share * n_active)), MOST, (n_texts - n_active) // 2)
 
 
-def _largest(values: Floats, n: int) -> NDArray[np.int64]:
-    found = np.argpartition(-values, n - 1)[:n]
-    return np.asarray(found[np.lexsort((found, -values[found]))], dtype=np.int64)
+def largest(values: Floats, n: int) -> NDArray[np.int64]:
+    """Return the places of the `n` largest values, the largest first, and of equal ones the first in their order.
+
+    A stable sort of a whole vocabulary gives the same and takes ten times as long.
+    """
+    least = np.partition(values, -n)[-n] if n < len(values) else -np.inf
+    found = np.flatnonzero(values >= least)
+    return np.asarray(found[np.argsort(-values[found], kind="stable")[:n]], dtype=np.int64)
 
 
 def _silent(active: Ints, order: Ints, size: int) -> NDArray[np.int64]:

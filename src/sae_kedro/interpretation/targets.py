@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -86,6 +86,8 @@ def ask(
     columns = {"groups": groups, "texts": texts, "lengths": lengths, "units": units, **held}
     codes = checked_codes(codes, columns)
     target = read_target(groups, number)
+    if n_missing := codes.shape[0] - len(target.rows):
+        logger.warning("%d of %d rows have no value to compare by and are left out", n_missing, codes.shape[0])
     codes = codes[target.rows]
     kept = {name: None if column is None else pd.Series(column).iloc[target.rows] for name, column in columns.items()}
     held = {name: kept[name] for name in held}
@@ -100,6 +102,25 @@ def ask(
     return Asked(sparse.csr_array(codes[:, latents]), target.rows, latents, them, question)
 
 
+def check_target(groups: Column, keys: Sequence[Hashable], *, positive: str | None, number: bool) -> None:
+    """Refuse what `ask` would refuse, as far as that is known before there are codes.
+
+    Args:
+        groups: `(n,)`: the class of each row, or its number.
+        keys: `(n,)`: what tells the units of a group apart, such as their texts.
+        positive: The only group to set against the rest.
+        number: Whether `groups` is a number.
+
+    Raises:
+        InputError: There are too few or too many groups, or too few texts of one.
+    """
+    target = read_target(groups, number)
+    if target.values is None:
+        kept = pd.Series(keys, dtype=object).iloc[target.rows].to_numpy()
+        classes = pd.DataFrame({"class": target.classes, "key": kept}).drop_duplicates()["class"]
+        _compared(target, classes.to_numpy(), positive)
+
+
 def read_target(column: Column, number: bool) -> Target:
     """Read classes or a number from a column; None, NaN and blank are no value.
 
@@ -109,9 +130,6 @@ def read_target(column: Column, number: bool) -> Target:
     values = pd.Series(column).reset_index(drop=True)
     given = values.notna() & (values.astype(str).str.strip() != "")
     rows = np.flatnonzero(given)
-    if len(rows) < len(values):
-        n_missing = len(values) - len(rows)
-        logger.warning("%d of %d rows have no value to compare by and are left out", n_missing, len(values))
     values = values.iloc[rows]
     if number:
         numbers = pd.to_numeric(values, errors="coerce").to_numpy(np.float64)
@@ -139,23 +157,8 @@ def _question(target: Target, them: Units, positive: str | None) -> Question:
         sign = "above" if (values > edge).any() else "at least"
         _refuse_small({f"{sign} {edge:.6g}": int(high.sum()), "the rest": int((~high).sum())})
         return Question([f"{sign} {edge:.6g}"], sparse.csr_array(high[:, None].astype(np.float64)), values)
-    if positive is not None and positive not in target.names:
-        raise InputError(
-            f"positive={positive!r} is none of the {len(target.names)} classes{nearest(positive, target.names)}"
-        )
     classes = target.classes[first_row]
-    counts = dict(zip(target.names, np.bincount(classes, minlength=len(target.names)).tolist(), strict=True))
-    if positive is not None or len(counts) == 2:
-        one = positive or target.names[-1]
-        _refuse_small({one: counts[one], "the rest": len(classes) - counts[one]} if len(counts) > 2 else counts)
-        chosen = [one]
-    else:
-        chosen = [name for name, count in counts.items() if count >= LEAST_TEXTS]
-    if not 1 <= len(chosen) <= MOST_GROUPS:
-        raise InputError(
-            f"groups have {len(counts)} classes, of which {len(chosen)} have {LEAST_TEXTS} different texts; "
-            f"from 2 to {MOST_GROUPS} can be compared; is it a number, or a column of ids?"
-        )
+    chosen, counts = _compared(target, classes, positive)
     small = [name for name in counts if counts[name] < LEAST_TEXTS]
     if small and positive is None:
         logger.warning(
@@ -168,7 +171,30 @@ def _question(target: Target, them: Units, positive: str | None) -> Question:
     return Question(chosen, sparse.csr_array(members, shape=(len(classes), len(chosen))), None)
 
 
+def _compared(target: Target, classes: Ints, positive: str | None) -> tuple[list[str], dict[str, int]]:
+    """Return the classes that are set against the rest, and how many units, whose classes are given, each class has."""
+    if positive is not None and positive not in target.names:
+        raise InputError(
+            f"positive={positive!r} is none of the {len(target.names)} classes{nearest(positive, target.names)}"
+        )
+    counts = dict(zip(target.names, np.bincount(classes, minlength=len(target.names)).tolist(), strict=True))
+    if positive is not None or len(counts) == 2:
+        one = positive or target.names[-1]
+        _refuse_small({one: counts[one], "the rest": len(classes) - counts[one]} if len(counts) > 2 else counts)
+        chosen = [one]
+    else:
+        chosen = [name for name, count in counts.items() if count >= LEAST_TEXTS]
+    if not 1 <= len(chosen) <= MOST_GROUPS:
+        raise InputError(
+            f"groups have {len(counts)} classes, of which {len(chosen)} have {LEAST_TEXTS} different texts; "
+            f"from 2 to {MOST_GROUPS} can be compared; is it a number, or a column of ids?"
+        )
+    return chosen, counts
+
+
 def _refuse_small(counts: dict[str, int]) -> None:
     for name, count in counts.items():
         if count < LEAST_TEXTS:
-            raise InputError(f"a group needs {LEAST_TEXTS} different texts to be compared; {shown(name)} has {count}")
+            raise InputError(
+                f"a group needs {LEAST_TEXTS} different texts or units to be compared; {shown(name)} has {count}"
+            )

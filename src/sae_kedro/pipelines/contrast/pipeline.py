@@ -17,7 +17,12 @@ def create_pipeline() -> Pipeline:
                 ["contrast", "contrast_summary"],
                 name="contrast_groups",
             ),
-            Node(nodes.tell_contrast, "contrast", ["contrast_sentences", "contrast_forest"], name="tell_contrast"),
+            Node(
+                nodes.tell_contrast,
+                ["cfg", "contrast", "contrast_summary"],
+                ["contrast_sentences", "contrast_forest"],
+                name="tell_contrast",
+            ),
         ],
         tags="contrast",
         namespace="contrast",
