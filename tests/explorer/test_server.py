@@ -22,7 +22,7 @@ from running import files_in, run_session
 from sae_kedro import Features, InputError, explain, load_sae
 from sae_kedro.activations.shards import CACHES, read_shard
 from sae_kedro.cli import sae as commands
-from sae_kedro.cli.trained import TrainedRun
+from sae_kedro.cli.trained import INTERPRETED, TrainedRun
 from sae_kedro.explorer.api import QUESTIONS, Answers
 from sae_kedro.explorer.server import bound_socket, explorer_app, is_loopback, live_page
 from sae_kedro.interpretation.own_labels import FILE
@@ -37,8 +37,8 @@ POLICY = "default-src 'none'; script-src 'sha256-x'; style-src 'sha256-y'; conne
 def root(corpus_file, tmp_path_factory) -> Path:
     """A run that is trained and interpreted."""
     root = tmp_path_factory.mktemp("explored")
-    for pipeline in ("train", "interpret"):
-        run_session(pipeline, data_root=root, dataset_path=corpus_file)
+    run_session("train", data_root=root, dataset_path=corpus_file)
+    run_session("interpret", data_root=root, dataset_path=corpus_file, num_examples=150)
     page = root / "08_reporting" / "topk" / "explorer.html"
     digest = Features.load(page.parent).digest
     if not page.exists():
@@ -49,13 +49,13 @@ def root(corpus_file, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def run(root):
-    return TrainedRun(str(root), "topk", None)
+    return TrainedRun(str(root), "topk", INTERPRETED)
 
 
 @pytest.fixture(scope="module")
 def embeddings(root):
     (shard,) = (root / CACHES).glob("*/shard-*.parquet")
-    table = read_shard(shard, ["text", "embedding"])[1]
+    table = read_shard(shard, ["text", "embedding"])[1].slice(0, 150)  # of 200, those that were interpreted
     return table["text"].to_pylist(), np.stack(table["embedding"].to_numpy())
 
 
@@ -178,7 +178,7 @@ def test_steering_ranks_as_the_python_that_it_gives(client, run, minilm):
         ("encode", {"text": "  "}, "the text is empty; give one with at least a word"),
         ("encode", {"text": 3}, "text=3 is not allowed: it must be a text"),
         ("encode", {"text": A, "txt": A}, "'txt' is not known; did you mean 'text'?"),
-        ("explain", {"a": A, "b": 200}, "there is no row 200 in "),
+        ("explain", {"a": A, "b": 150}, "there is no row 150 in "),
         ("explain", {"a": A, "b": -1}, "there is no row -1 in "),
         ("explain", {"a": A, "b": True}, "b=True is not allowed: it must be a text or a whole number"),
         ("neighbours", {"text": A, "row": 3}, "give one of the two"),

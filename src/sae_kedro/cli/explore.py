@@ -8,7 +8,7 @@ import sys
 import click
 
 from sae_kedro.cli import places
-from sae_kedro.cli.trained import TrainedRun
+from sae_kedro.cli.trained import INTERPRETED, TrainedRun
 from sae_kedro.errors import InputError
 
 
@@ -31,7 +31,7 @@ def explore(name: str | None, data_root: str | None, port: int, host: str, edit:
     from sae_kedro.explorer.server import bound_socket, explorer_app, is_loopback, live_page, serve
     from sae_kedro.interpretation.own_labels import FILE
 
-    run = TrainedRun(data_root, name, None)
+    run = TrainedRun(data_root, name, INTERPRETED)
     page, token = run.page, secrets.token_urlsafe(32)
     answers = Answers(run.sae, run.features, run.rows, lambda: run.model, run.reports / FILE, run.setup)
     app = explorer_app(answers, live_page(page, token), token, host, edit)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sae_kedro.sae.base import SAE
 
 ITS_OWN = "the corpus of the SAE"
+INTERPRETED = "the corpus that told what latents stand for"
 MEMORY = 2**30
 """Bytes of the corpus that stay in memory; the rest is read whenever it is needed."""
 
@@ -56,7 +57,8 @@ class TrainedRun:
     Args:
         data_root: The folder of all outputs; None: that of the project.
         name: The run; None: the one that was trained last.
-        corpus: A dataset; `ITS_OWN` or None: the one that the SAE was trained on.
+        corpus: A dataset; `ITS_OWN` or None: the one that the SAE was trained on; `INTERPRETED`: the one that its
+            features are of.
 
     Raises:
         InputError: There is no such run, or the names of its latents are those of another SAE.
@@ -125,7 +127,9 @@ class TrainedRun:
         cfg |= {"device": "auto", "data_root": str(self.root), "label_column": None}
         if self._given is None:
             cfg["cache_root"] = places.of_project()[1]
-        if self._corpus not in (None, ITS_OWN):
+        if self._corpus == INTERPRETED:
+            cfg |= self.features.summary.get("corpus", {})
+        elif self._corpus not in (None, ITS_OWN):
             defaults = get_experiment_cfg()
             cfg |= {key: defaults[key] for key in (*PLACE, "embedding_column")} | {"dataset_path": self._corpus}
         if cfg.get("dataset_path") is None:

@@ -14,6 +14,7 @@ from torch.nn.functional import normalize
 
 from sae_kedro.activations.store import ActivationsStoreSBERT
 from sae_kedro.errors import InputError
+from sae_kedro.interpretation.scores import largest
 
 Cosines = NDArray[np.float32]
 
@@ -80,10 +81,7 @@ class Rows:
         elif but is not None:
             left_out[but] = True
         able = np.flatnonzero(~left_out)
-        if n < len(able):
-            least = np.partition(cosines[able], len(able) - n)[len(able) - n]
-            able = able[cosines[able] >= least]
-        best = able[np.argsort(-cosines[able], kind="stable")][:n]
+        best = able[largest(cosines[able], n)]
         return [self[number]._replace(cosine=float(cosines[number])) for number in best.tolist()]
 
     def _blocks(self) -> Iterator[Tensor]:

@@ -50,6 +50,7 @@ def _interpreted(
     from sae_kedro.interpretation.llm.client import language_model
     from sae_kedro.interpretation.llm.labelling import label_with_llm
     from sae_kedro.interpretation.own_labels import read_own_labels, with_own_labels
+    from sae_kedro.pipelines.planned_run import CORPUS_KEYS
 
     blocks = list(encode_corpus(sae.to(store.device), store))
     texts: list[str] | None = [text for block in blocks for text in block.texts if text is not None]
@@ -72,6 +73,7 @@ def _interpreted(
         features = label_with_llm(features, sae, codes, texts, vectors, model, answers_file(cfg), **limits)
     features = with_own_labels(features, read_own_labels(own_labels_file(cfg), features.digest))
     features = with_places(features, sae)
+    features.summary["corpus"] = {key: cfg[key] for key in (*CORPUS_KEYS, "num_examples")}
     return features, text_map(features, codes, [text for block in blocks for text in block.texts])
 
 
