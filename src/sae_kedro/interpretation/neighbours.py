@@ -58,9 +58,7 @@ class Rows:
                 f"there is no row {number:,} in {self._cache.corpus.name}, which has {self._starts[-1]:,}, counted "
                 "from 0"
             )
-        index = bisect_right(self._starts, number) - 1
-        place = number - self._starts[index]
-        return Row(number, self._texts_of(index)[place], self._vectors_of(index)[place].clone(), 1.0)
+        return self._several([number])[0]
 
     def cosines(self, like: Tensor) -> Cosines:
         """Return the cosines of all rows with the rows of `like` `(m, act_size)`: `(n_rows, m)`."""
@@ -82,7 +80,17 @@ class Rows:
             left_out[but] = True
         able = np.flatnonzero(~left_out)
         best = able[largest(cosines[able], n)]
-        return [self[number]._replace(cosine=float(cosines[number])) for number in best.tolist()]
+        return [row._replace(cosine=float(cosines[row.number])) for row in self._several(best.tolist())]
+
+    def _several(self, numbers: list[int]) -> list[Row]:
+        """Return rows in the order asked for; what is not in memory is read once."""
+        found = dict[int, Row]()
+        owners = {number: bisect_right(self._starts, number) - 1 for number in numbers}
+        for index in set(owners.values()):
+            vectors, texts, start = self._vectors_of(index), self._texts_of(index), self._starts[index]
+            for number in (number for number, owner in owners.items() if owner == index):
+                found[number] = Row(number, texts[number - start], vectors[number - start].clone(), 1.0)
+        return [found[number] for number in numbers]
 
     def _blocks(self) -> Iterator[Tensor]:
         for index in self._cache.iter_shards():
