@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from scipy import sparse
@@ -28,22 +27,26 @@ def test_texts_lie_among_their_features_the_stronger_the_nearer(features, tmp_pa
     found = text_map(features, codes, ["a", None, "nothing", "b"])
     found.to_parquet(tmp_path / "texts.parquet", index=False)
     table = pq.read_table(tmp_path / "texts.parquet")
-    assert dict(zip(table.schema.names, table.schema.types, strict=True)) == {
-        "row": pa.int64(),
-        "text": pa.string(),
-        "x": pa.float32(),
-        "y": pa.float32(),
-        "strongest": pa.string(),
-        "n_features": pa.int32(),
-        "features": pa.list_(pa.struct({"name": pa.string(), "value": pa.float32()})),
+    kinds = {name: str(kind).replace("large_", "") for name, kind in zip(table.schema.names, table.schema.types)}
+    assert kinds == {
+        "row": "int64",
+        "text": "string",
+        "x": "float",
+        "y": "float",
+        "strongest": "string",
+        "n_features": "int32",
+        "features": "list<element: string>",
+        "activations": "list<element: float>",
     }
     assert table["row"].to_pylist() == [0, 1, 2, 3] and table["text"].to_pylist() == ["a", None, "nothing", "b"]
     assert table["x"].to_pylist() == [0.75, 0, None, 0.25] and table["y"].to_pylist() == [0, 1, None, 0.25]
-    assert table["strongest"].to_pylist() == ["maths", "latent 2", None, "files"]
+    assert table["strongest"].to_pylist() == ["1 · maths", "2", None, "0 · files"]
     assert table["n_features"].to_pylist() == [2, 1, 0, 3]
-    named = [[(each["name"], each["value"]) for each in row] for row in table["features"].to_pylist()]
-    assert named[0] == [("maths", 3), ("files", 1)] and named[2] == []
-    assert named[3] == [("files", 2), ("maths", 1), ("latent 2", 1)]
+    assert table["features"].to_pylist() == [
+        ["1 · maths", "0 · files"], ["2"], [], ["0 · files", "1 · maths", "2"],
+    ]  # fmt: skip
+    assert table["activations"].to_pylist() == [[3, 1], [2], [], [2, 1, 1]]
+    assert pd.read_parquet(tmp_path / "texts.parquet")["features"][0].tolist() == ["1 · maths", "0 · files"]
 
 
 def test_of_many_features_the_strongest_are_listed():
@@ -51,7 +54,7 @@ def test_of_many_features_the_strongest_are_listed():
     table = pd.DataFrame({"latent": range(n), "label": None, "x": 0.5, "y": 0.5})
     found = text_map(Features(table, "aa"), sparse.csr_array(np.arange(1, n + 1, dtype=np.float32)[None]), ["a"])
     (row,) = found["features"]
-    assert [each["name"] for each in row] == [f"latent {i}" for i in range(n - 1, 4, -1)]
+    assert row.tolist() == [str(i) for i in range(n - 1, 4, -1)]
     assert found["n_features"].tolist() == [n] and found["x"].tolist() == [0.5]
 
 

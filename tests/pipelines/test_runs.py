@@ -135,7 +135,7 @@ def test_default_is_the_whole_flow_and_repeats_bit_for_bit(runs, corpus_file, tm
     run_session(data_root=tmp_path / "again", dataset_path=corpus_file, sae_type="topk")
     weights = Path("06_models", "topk", "sae_weights.safetensors")
     assert (tmp_path / "again" / weights).read_bytes() == (runs.root / weights).read_bytes()
-    meaning = {"features.parquet", "features.csv", "together.csv", "interpretation.json"}
+    meaning = {"features.parquet", "features.csv", "together.csv", "interpretation.json", "texts.parquet"}
     assert set(files_in(tmp_path / "again" / "08_reporting" / "topk")) == REPORTING | meaning
     run_session("train", data_root=tmp_path / "again", dataset_path=corpus_file, sae_type="topk", seed=1)
     assert (tmp_path / "again" / weights).read_bytes() != (runs.root / weights).read_bytes()

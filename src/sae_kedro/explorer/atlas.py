@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 from scipy import sparse
 
 from sae_kedro.explorer.layout import layout
@@ -35,32 +34,31 @@ def text_map(features: Features, codes: sparse.csr_array, texts: Sequence[str | 
         texts: `n` texts.
 
     Returns:
-        `row, text, x, y, strongest, n_features, features`. `strongest` is the name of its strongest feature; `features`
-        lists names and activations, the strongest first. A text on which nothing fires is nowhere.
+        `row, text, x, y, strongest, n_features, features, activations`. `features` lists names such as `812 · card
+        payments`, the strongest first, `activations` how strong each is, and `strongest` is the first name. A text on
+        which nothing fires is nowhere.
     """
     table = features.table.sort_values("latent")
-    names = pa.array([features.labels.get(latent, f"latent {latent}") for latent in table["latent"]], pa.string())
+    names = np.array(
+        [f"{i} · {features.labels[i]}" if i in features.labels else f"{i}" for i in table["latent"]], object
+    )
     weights = abs(sparse.csr_array(codes, dtype=np.float64))
-    whole = np.asarray(weights.sum(axis=1))
     with np.errstate(invalid="ignore"):
-        places = (weights @ table[["x", "y"]].to_numpy(np.float64)) / whole[:, None]
+        places = (weights @ table[["x", "y"]].to_numpy(np.float64)) / weights.sum(axis=1)[:, None]
     counts = np.diff(weights.indptr)
-    rows = np.repeat(np.arange(len(counts)), counts)
-    order = np.lexsort((-weights.data, rows))
+    order = np.lexsort((-weights.data, np.repeat(np.arange(len(counts)), counts)))
     rank = np.arange(len(order)) - np.repeat(weights.indptr[:-1], counts)
-    shown = order[rank < MOST]
-    named = names.take(pa.array(codes.indices[shown]))
-    pairs = pa.StructArray.from_arrays([named, pa.array(codes.data[shown], pa.float32())], ["name", "value"])
-    offsets = np.concatenate([[0], np.minimum(counts, MOST).cumsum()]).astype(np.int32)
-    found = pa.table(
+    shown, ends = order[rank < MOST], np.minimum(counts, MOST).cumsum()[:-1]
+    named = np.split(names[codes.indices[shown]], ends) if len(counts) else []
+    return pd.DataFrame(
         {
-            "row": pa.array(np.arange(len(counts))),
-            "text": pa.array(texts, pa.string()),
-            "x": pa.array(places[:, 0], pa.float32(), from_pandas=True),
-            "y": pa.array(places[:, 1], pa.float32(), from_pandas=True),
-            "strongest": named.take(pa.array(np.where(counts > 0, offsets[:-1], -1), mask=counts == 0)),
-            "n_features": pa.array(counts.astype(np.int32)),
-            "features": pa.ListArray.from_arrays(pa.array(offsets), pairs),
+            "row": np.arange(len(counts)),
+            "text": list(texts),
+            "x": places[:, 0].astype(np.float32),
+            "y": places[:, 1].astype(np.float32),
+            "strongest": [row[0] if len(row) else None for row in named],
+            "n_features": counts.astype(np.int32),
+            "features": named,
+            "activations": np.split(codes.data[shown], ends) if len(counts) else [],
         }
     )
-    return found.to_pandas(types_mapper=pd.ArrowDtype)

@@ -38,6 +38,7 @@ def add_own_label(file: Path, digest: str, latent: int, label: str, note: str = 
         "note": clean_text(note),
         "at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
+    file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("a", encoding="utf-8") as stream:
         stream.write(json.dumps(line, ensure_ascii=False) + "\n")
 
