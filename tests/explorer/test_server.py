@@ -162,6 +162,7 @@ def test_steering_ranks_as_the_python_that_it_gives(client, run, minilm):
     found = steer(run.sae, run.store, A, weights, 6, model=minilm)
     assert [hit["row"] for hit in told["after"]] == [hit.row for hit in found.after]
     assert [row["row"] for row in told["before"]] == [row.number for row in found.before]
+    assert {term["latent"]: term["value"] for term in told["usual"]} == pytest.approx(found.usual, abs=1e-6)
     names: dict[str, object] = {}
     exec(told["python"], names)
     assert [hit.row for hit in names["found"].after] == [hit["row"] for hit in told["after"]]

@@ -83,6 +83,8 @@ def test_shares_add_up_to_the_change_and_the_ranking_is_that_of_the_edited_query
         assert hit.terms.keys() == factors.keys()
         assert sum(hit.terms.values()) == pytest.approx(after[hit.row] - before[hit.row], abs=1e-6)
     moved = edit(sae, query, factors)
+    change = (after - before)[ranks[:20]].mean()
+    assert sum(found.usual.values()) == pytest.approx(change, abs=1e-6)
     for row in range(20):
         exact = (moved.after - moved.before) @ x[row].astype(np.float64) / np.linalg.norm(x[row].astype(np.float64))
         assert sum(moved.terms(x[row].astype(np.float64)).values()) == pytest.approx(exact, abs=1e-12)

@@ -131,12 +131,12 @@ class Answers:
         factors = {_latent(key): factor for key, factor in weights.items()}
         model = self.model if isinstance(query, str) else None
         found = steer(self.sae, self.rows, query, factors, n, model=model)
-        hits = [
-            hit._asdict() | {"terms": [{"latent": latent, "value": value} for latent, value in hit.terms.items()]}
-            for hit in found.after
-        ]
-        before = [{"row": each.number, "text": each.text, "score": each.cosine} for each in found.before]
-        return {"before": before, "after": hits, "python": _PYTHON.format(self.setup, query, factors, n)}
+        return {
+            "before": [{"row": each.number, "text": each.text, "score": each.cosine} for each in found.before],
+            "after": [hit._asdict() | {"terms": _terms(hit.terms)} for hit in found.after],
+            "usual": _terms(found.usual),
+            "python": _PYTHON.format(self.setup, query, factors, n),
+        }
 
     def label(self, latent: int, label: str, note: str) -> dict[str, Any]:
         """Keep an own label of a latent."""
@@ -194,6 +194,10 @@ found = steer(sae, store, {!r}, {!r}, n={})
 for hit in found.after:
     print(f"{{hit.score:.3f}}  was {{hit.rank_before}}  {{hit.text}}")
 """
+
+
+def _terms(values: dict[int, float]) -> list[dict[str, Any]]:
+    return [{"latent": latent, "value": value} for latent, value in values.items()]
 
 
 def _latent(key: str) -> int:

@@ -36,6 +36,8 @@ class Steering(NamedTuple):
 
     before: list[Row]
     after: list[Hit]
+    usual: dict[int, float]
+    """What each edited latent adds to the cosines of `before`, on average: a text that has more of it moves up."""
 
 
 class Edit(NamedTuple):
@@ -99,11 +101,14 @@ def steer(
     before, after = cosines.T
     if itself is not None:
         before[itself] = -np.inf
+    first = rows.nearest(before, n, itself)
     hits = [
         Hit(found.number, found.text, found.cosine, _rank(before, found.number), changed.terms(found.vector.numpy()))
         for found in rows.nearest(after, n, itself)
     ]
-    return Steering(rows.nearest(before, n, itself), hits)
+    terms = [changed.terms(found.vector.numpy()) for found in first]
+    usual = {latent: float(np.mean([each[latent] for each in terms])) for latent in changed.changes} if terms else {}
+    return Steering(first, hits, usual)
 
 
 def edit(sae: SAE, query: Sum, factors: Mapping[int, float]) -> Edit:
