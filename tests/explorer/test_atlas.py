@@ -27,7 +27,9 @@ def test_texts_lie_among_their_features_the_stronger_the_nearer(features, tmp_pa
     found = text_map(features, codes, ["a", None, "nothing", "b"])
     found.to_parquet(tmp_path / "texts.parquet", index=False)
     table = pq.read_table(tmp_path / "texts.parquet")
-    kinds = {name: str(kind).replace("large_", "") for name, kind in zip(table.schema.names, table.schema.types)}
+    kinds = {
+        name: str(kind).replace("large_", "") for name, kind in zip(table.schema.names, table.schema.types, strict=True)
+    }
     assert kinds == {
         "row": "int64",
         "text": "string",

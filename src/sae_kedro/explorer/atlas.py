@@ -39,9 +39,8 @@ def text_map(features: Features, codes: sparse.csr_array, texts: Sequence[str | 
         which nothing fires is nowhere.
     """
     table = features.table.sort_values("latent")
-    names = np.array(
-        [f"{i} · {features.labels[i]}" if i in features.labels else f"{i}" for i in table["latent"]], object
-    )
+    labels = features.labels
+    names = np.array([f"{i} · {labels[i]}" if i in labels else f"{i}" for i in table["latent"]], dtype=object)
     weights = abs(sparse.csr_array(codes, dtype=np.float64))
     with np.errstate(invalid="ignore"):
         places = (weights @ table[["x", "y"]].to_numpy(np.float64)) / weights.sum(axis=1)[:, None]
