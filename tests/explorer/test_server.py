@@ -242,6 +242,7 @@ def test_questions_are_small_json(client):
         assert client.post("/api/encode", content=content, headers=kind).status_code == 400, content[:20]
     assert client.post("/api/encode", content=b'text=""').status_code == 415
     assert (client.get("/api/encode").status_code, client.get("/features.parquet").status_code) == (405, 404)
+    assert client.post("/api/encode/", json={"text": A}).status_code == 404
     assert client.get("/api/encode").json() == {"error": "Method Not Allowed"}
 
 

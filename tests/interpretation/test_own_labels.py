@@ -58,6 +58,12 @@ def test_a_line_that_is_no_label_is_told(tmp_path, line, sentence):
         read_own_labels(file)
 
 
+def test_a_file_that_cannot_be_written_is_told(tmp_path):
+    (tmp_path / "own_labels.jsonl").mkdir()
+    with pytest.raises(InputError, match="own_labels.jsonl cannot be written: Is a directory"):
+        add_own_label(tmp_path / "own_labels.jsonl", "aa", 0, "x")
+
+
 def test_own_labels_win_and_say_so(features):
     found = with_own_labels(features, {1: "mine", 2: "also"})
     assert found.table["label"].tolist() == ["files", "mine", "also"]

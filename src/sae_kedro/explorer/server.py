@@ -75,11 +75,11 @@ def explorer_app(answers: Answers, page: str, token: str, host: str = LOOPBACK, 
     """
     policy = _POLICY.search(page)
     assert policy is not None
-    headers = {"content-security-policy": f"{policy[1]}; frame-ancestors 'none'"}
+    headers, content = {"content-security-policy": f"{policy[1]}; frame-ancestors 'none'"}, page.encode()
     worker = ThreadPoolExecutor(1, "questions")
 
     async def index(_: Request) -> Response:
-        return HTMLResponse(page, headers=headers)
+        return HTMLResponse(content, headers=headers)
 
     async def answer(question: Question, request: Request) -> Response:
         if not hmac.compare_digest(request.headers.get(TOKEN, "").encode(), token.encode()):
@@ -93,6 +93,7 @@ def explorer_app(answers: Answers, page: str, token: str, host: str = LOOPBACK, 
     routes = [Route("/", index)]
     routes += [Route(f"/api/{name}", _asked(answer, each), methods=["POST"]) for name, each in QUESTIONS.items()]
     app = Starlette(routes=routes, exception_handlers={InputError: _refused, HTTPException: _refused, 500: _failed})
+    app.router.redirect_slashes = False
     return _Guarded(app, host)
 
 

@@ -30,6 +30,9 @@ def add_own_label(file: Path, digest: str, latent: int, label: str, note: str = 
         latent: Which one.
         label: What it stands for; empty for the label that was made without a person.
         note: Anything.
+
+    Raises:
+        InputError: The file cannot be written.
     """
     line = {
         "sae_sha256": digest,
@@ -38,9 +41,12 @@ def add_own_label(file: Path, digest: str, latent: int, label: str, note: str = 
         "note": clean_text(note),
         "at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("a", encoding="utf-8") as stream:
-        stream.write(json.dumps(line, ensure_ascii=False) + "\n")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with file.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(line, ensure_ascii=False) + "\n")
+    except OSError as error:
+        raise InputError(f"{file} cannot be written: {error.strerror or error}") from error
 
 
 def read_own_labels(file: Path, digest: str | None = None) -> dict[int, str]:
