@@ -172,6 +172,8 @@ def table(results: dict[str, list[dict[str, Any]]]) -> str:
     for kind in ("intent", "word"):
         for way in dict.fromkeys(row["way"] for row in results["planted"]):
             rows = [row for row in results["planted"] if row["way"] == way and row["planted"] == kind]
+            if not rows:
+                continue
             there = [row["place"] for row in rows if row["place"]]
             listed, off = (sum(row[key] for row in rows) for key in ("listed", "off_topic"))
             lines.append(

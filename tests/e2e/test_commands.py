@@ -21,13 +21,12 @@ def project(corpus_file, tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(("option", "sae_type"), [("--pipelines", "jumprelu"), ("--pipeline", "vanilla")])
-def test_kedro_run_trains_without_encoding_again(project, corpus_file, option, sae_type):
+def test_kedro_run_trains_without_encoding_again(project, corpus_file):
     encoded = files_in(project / "data" / "04_feature")
-    given = f"--params=data_root=data,dataset_path={corpus_file},sae_type={sae_type}"
-    result = run_process("-m", "kedro", "run", "--env=test", option, "train", given, folder=project)
+    given = f"--params=data_root=data,dataset_path={corpus_file},sae_type=jumprelu"
+    result = run_process("-m", "kedro", "run", "--env=test", "--pipeline", "train", given, folder=project)
     assert result.returncode == 0, result.stderr
-    reporting = project / "data" / "08_reporting" / sae_type
+    reporting = project / "data" / "08_reporting" / "jumprelu"
     metrics = json.loads((reporting / "metrics.json").read_text())
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in result.stdout.splitlines()]
     assert ["fvu", f"{metrics['fvu']:.4f}"] in rows  # the table at the end of a run

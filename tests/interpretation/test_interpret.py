@@ -1,5 +1,6 @@
 """Labels of a small corpus whose topics are known, and of real texts."""
 
+import copy
 import json
 import re
 
@@ -122,8 +123,32 @@ def test_another_order_of_latents_is_another_order_of_rows(planted, features):
         assert [back[latent] for latent in mine["nearest"]] == list(other["nearest"])
 
 
+def test_real_latents_in_another_order_have_the_same_labels_families_and_company(real):
+    docs, vectors = real
+    sae = fit(vectors, dict_size=96, top_k=12, n_epochs=4)
+    order = np.random.default_rng(0).permutation(96)
+    other = copy.deepcopy(sae)
+    other.W_dec.data, other.density = sae.W_dec.data[order], sae.density[order]
+    codes = sae.transform(vectors)
+    a = interpret(sae, codes, docs, vectors)
+    b = interpret(other, sparse.csr_array(codes.toarray()[:, order]), docs, vectors)
+    assert a.summary["n_labelled"] > 20 and a.table["family"].max() > 0 and len(a.together) > 0
+    number = np.append(order, -1)  # of a latent of b in a
+    back = b.table.assign(latent=order).sort_values("latent", ignore_index=True)
+    for column in ("family", "parent", "nearest", "fires_with"):
+        back[column] = [number[latents].tolist() for latents in back[column]]
+    for column in a.table.columns:
+        assert json.dumps(_plain(a.table[column])) == json.dumps(_plain(back[column])), column
+    pairs = [
+        {(frozenset((of[row.latent_a], of[row.latent_b])), row.both, row.npmi) for row in found.together.itertuples()}
+        for found, of in ((a, np.arange(96)), (b, order))
+    ]
+    assert pairs[0] == pairs[1]
+
+
 def _plain(value):
-    return value.tolist() if hasattr(value, "tolist") else value
+    value = value.tolist() if hasattr(value, "tolist") else value
+    return [_plain(part) for part in value] if isinstance(value, list) else value
 
 
 def test_two_runs_write_the_same_bytes(planted, tmp_path):
@@ -213,11 +238,16 @@ def test_titles_differ_where_keywords_do():
     assert titles(keywords) == ["b, c", "b, c, d", None, "b, c", "e*"]
 
 
-def test_real_texts_with_and_without_the_model(docs, minilm):
+@pytest.fixture(scope="module")
+def real(docs, minilm):
+    """Paragraphs of Python's documentation, and their embeddings."""
+    return docs[:240], minilm.encode(docs[:240])
+
+
+def test_real_texts_with_and_without_the_model(real, minilm):
     """Paragraphs of Python's documentation: reconstructions and the texts' own words do where nothing else is given."""
     encode = lambda texts: minilm.encode(texts, convert_to_numpy=True)  # noqa: E731
-    docs = docs[:240]
-    x = encode(docs)
+    docs, x = real
     sae = fit(x, docs, dict_size=24, top_k=3, n_epochs=4)
     codes = sae.transform(x)
     given, alone = interpret(sae, codes, docs, x, encode), interpret(sae, codes, docs)

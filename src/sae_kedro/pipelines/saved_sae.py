@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from sae_kedro.errors import InputError, shown
-from sae_kedro.evaluation.measures.stability import load_other_seed
 from sae_kedro.pipelines.planned_run import PlannedRun
 from sae_kedro.pipelines.train.nodes import model_folder
 
@@ -44,6 +43,8 @@ def check_other_seed(run: PlannedRun) -> None:
     given = run.cfg["stability_path"]
     if given is None:
         return
+    from sae_kedro.evaluation.measures.stability import load_other_seed
+
     if Path(given).expanduser().resolve() == model_folder(run.cfg).resolve():
         raise InputError(
             f"stability_path={shown(given)} is where this SAE itself is saved; move the one of the other seed to a "
