@@ -51,7 +51,7 @@ def x():
     scope="module", params=[{}, {"input_unit_norm": True}, {"sae_type": "jumprelu"}, {"sae_type": "vanilla"}]
 )
 def sae(request, x):
-    return fit(x, dict_size=24, top_k=4, n_epochs=5, device="cpu", **request.param)
+    return fit(x, dict_size=24, top_k=4, n_epochs=1, device="cpu", **request.param)
 
 
 @pytest.fixture
