@@ -26,8 +26,6 @@ ITS_OWN = "the corpus of the SAE"
 INTERPRETED = "the corpus that told what latents stand for"
 MEMORY = 2**30
 """Bytes of the corpus that stay in memory; the rest is read whenever it is needed."""
-
-
 MAKE_ANEW = "`kedro run --pipelines interpret` makes it"
 
 
