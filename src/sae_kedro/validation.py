@@ -39,7 +39,8 @@ def allowed_values(field: FieldInfo) -> str:
         limits = [_BOUNDS[type(limit)].format(limit) for limit in field.metadata if type(limit) in _BOUNDS]
         if any(isinstance(limit, MinLen) for limit in field.metadata):
             limits.append("that is not empty")
-        text = " ".join([_WORDS.get(get_origin(kind) or kind, str(kind)), " and ".join(limits)]).strip()
+        kinds = [_WORDS.get(get_origin(each) or each, str(each)) for each in (kind, *others) if each is not type(None)]
+        text = " ".join([" or ".join(kinds), " and ".join(limits)]).strip()
     return text + (" or null" if type(None) in others else "")
 
 
@@ -65,7 +66,9 @@ def check_model(model: type[BaseModel], values: dict[str, Any]) -> dict[str, Any
     try:
         checked = model(**values).model_dump()
     except ValidationError as error:
-        raise InputError("; ".join(_sentence(model, problem) for problem in error.errors()[:3])) from None
+        raise InputError(
+            "; ".join(dict.fromkeys(_sentence(model, problem) for problem in error.errors()[:3]))
+        ) from None
     for key, value in checked.items():
         for number in value if isinstance(value, list) else [value]:
             if isinstance(number, int) and number > LARGEST_INT:
@@ -83,6 +86,10 @@ def _whole(value: Any, field: FieldInfo | None) -> Any:
 
 def _sentence(model: type[BaseModel], problem: Any) -> str:
     key = str(problem["loc"][0]) if problem["loc"] else ""
+    if problem["type"] == "missing":
+        return f"{key} is missing: it must be {allowed_values(model.model_fields[key])}"
+    if problem["type"] == "extra_forbidden":
+        return f"{shown(key)} is not known{nearest(key, model.model_fields)}"
     if key not in model.model_fields or problem["type"] == "value_error":
         return str(problem["msg"]).removeprefix("Value error, ")
     given, field = problem["input"], model.model_fields[key]

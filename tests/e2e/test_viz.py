@@ -46,9 +46,9 @@ def test_first_view_folds_the_steps_before_and_after_training(api):
     between = {"cfg", "activations_store", "sae", "tracker", "evaluation"}
     assert inside["__root__"] == {"encode", "train_sae", "evaluate_sae", "report"} | between | results
     assert inside["encode"] == {*FLOW[:4], "load_model", "texts", "model", "embeddings"}
-    assert whole["__root__"] == inside["__root__"] | {"interpret", "best_features", "explorer"}
+    assert whole["__root__"] == inside["__root__"] | {"interpret", "best_features", "explorer", "text_map"}
     assert whole["interpret"] == {
-        *("code_corpus", "coded", "interpret_trained", "features", "show_features", "draw_explorer")
+        *("code_corpus", "coded", "interpret_trained", "features", "show_features", "map_texts", "draw_explorer")
     }
 
 

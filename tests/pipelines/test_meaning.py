@@ -11,6 +11,7 @@ from llm_server import LLMServer
 from running import copy_project, run_command, run_session
 from sae_kedro import load_sae
 from sae_kedro.interpretation.features import Features
+from sae_kedro.interpretation.own_labels import add_own_label
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +51,13 @@ def run(pipeline, given, **more):
 
 @pytest.fixture(scope="module")
 def interpreted(given):
-    return run("interpret", given)
+    digest = json.loads((given["data_root"] / "06_models" / "topk" / "cfg.json").read_text())["sha256"]["weights"]
+    own = reporting(given) / "own_labels.jsonl"
+    add_own_label(own, digest, 7, "of my own")
+    add_own_label(own, "another", 8, "of another")
+    told = run("interpret", given)
+    own.unlink()
+    return told
 
 
 def test_interpret_labels_latents_and_shows_the_best(given, interpreted):
@@ -60,6 +67,30 @@ def test_interpret_labels_latents_and_shows_the_best(given, interpreted):
     assert f"features: {reporting(given) / 'features.csv'}" in interpreted
     said = " ".join(features.table["keywords"].dropna())
     assert any(word in said for word in ("weather", "rain", "snow", "warm"))
+
+
+def test_own_labels_win_where_they_are_of_this_sae(given, interpreted):
+    table = Features.load(reporting(given)).table
+    assert table.loc[7, ["label", "label_source"]].tolist() == ["of my own", "person"]
+    assert table.loc[8, "label"] != "of another" and {*table["label_source"].dropna()} == {"keywords", "person"}
+
+
+def test_a_line_that_is_no_label_ends_a_run_before_anything_is_encoded(given, interpreted):
+    file = reporting(given) / "own_labels.jsonl"
+    file.write_text("nonsense\n")
+    result = run_command("--env=test", "--pipelines=interpret", **given)
+    file.unlink()
+    assert result.exit_code == 1 and f"Error: {file}, line 1, is not valid JSON" in result.output
+
+
+def test_features_and_texts_are_on_one_map(given, interpreted):
+    features, texts = Features.load(reporting(given)), pd.read_parquet(reporting(given) / "texts.parquet")
+    assert features.summary["corpus"]["dataset_path"].endswith("corpus.jsonl")
+    assert len(texts) == 400 and texts["row"].tolist() == list(range(400)) and texts["text"][399].endswith("(199)")
+    names = {f"{latent} · {label}" for latent, label in features.labels.items()}
+    assert {*texts["strongest"]} & names and texts["features"].map(len).eq(texts["n_features"]).all()
+    for side in ("x", "y"):
+        assert texts[side].between(features.table[side].min(), features.table[side].max()).all()
 
 
 @pytest.mark.parametrize("question", ["label", "target", "corpora"])

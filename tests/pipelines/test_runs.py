@@ -137,7 +137,8 @@ def test_default_is_the_whole_flow_and_repeats_bit_for_bit(runs, corpus_file, tm
     run_session(data_root=tmp_path / "again", dataset_path=corpus_file, sae_type="topk")
     weights = Path("06_models", "topk", "sae_weights.safetensors")
     assert (tmp_path / "again" / weights).read_bytes() == (runs.root / weights).read_bytes()
-    meaning = {"features.parquet", "features.csv", "together.csv", "interpretation.json", "explorer.html"}
+    meaning = {"features.parquet", "features.csv", "together.csv", "interpretation.json"}
+    meaning |= {"explorer.html", "texts.parquet"}
     assert set(files_in(tmp_path / "again" / "08_reporting" / "topk")) == REPORTING | meaning
     explorer = (tmp_path / "again" / "08_reporting" / "topk" / "explorer.html").read_text()
     assert '"title":"Variance lost (FVU)"' in explorer  # it is made after the metrics

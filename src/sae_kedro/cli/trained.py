@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -19,10 +19,16 @@ if TYPE_CHECKING:
     from sae_kedro.activations.encoder import EmbeddingModel
     from sae_kedro.activations.store import ActivationsStoreSBERT
     from sae_kedro.interpretation.explain import Explanation
+    from sae_kedro.interpretation.features import Features
     from sae_kedro.interpretation.highlights import Highlights
+    from sae_kedro.interpretation.neighbours import Rows
     from sae_kedro.sae.base import SAE
 
 ITS_OWN = "the corpus of the SAE"
+INTERPRETED = "the corpus that told what latents stand for"
+MEMORY = 2**30
+"""Bytes of the corpus that stay in memory; the rest is read whenever it is needed."""
+MAKE_ANEW = "`kedro run --pipelines interpret` makes it"
 
 
 class Item(NamedTuple):
@@ -51,7 +57,8 @@ class TrainedRun:
     Args:
         data_root: The folder of all outputs; None: that of the project.
         name: The run; None: the one that was trained last.
-        corpus: A dataset; `ITS_OWN` or None: the one that the SAE was trained on.
+        corpus: A dataset; `ITS_OWN` or None: the one that the SAE was trained on; `INTERPRETED`: the one that its
+            features are of.
 
     Raises:
         InputError: There is no such run, or what names its latents cannot be read.
@@ -71,7 +78,8 @@ class TrainedRun:
             )
         self.name = name or max(runs, key=lambda run: runs[run].stat().st_mtime)
         self.sae: SAE = load_sae(runs[self.name].parent)
-        features = self.root / "08_reporting" / self.name / "features.parquet"
+        self.reports = self.root / "08_reporting" / self.name
+        features = self.reports / "features.parquet"
         self.labels, self.scores = _names(features, runs[self.name], self.sae.dict_size)
 
     @cached_property
@@ -85,9 +93,33 @@ class TrainedRun:
         return model_of(self.sae)
 
     @cached_property
-    def store(self) -> ActivationsStoreSBERT:
-        """The corpus."""
-        from sae_kedro.activations.store import PLACE, ActivationsStoreSBERT
+    def features(self) -> Features:
+        """What the latents stand for.
+
+        Raises:
+            InputError: They have not been interpreted.
+        """
+        from sae_kedro.interpretation.features import Features
+
+        self._interpreted("features.parquet")
+        return Features.load(self.reports, self.sae)
+
+    @property
+    def page(self) -> str:
+        """The explorer, as it opens from the disk.
+
+        Raises:
+            InputError: It is not there, or of another SAE.
+        """
+        page = self._interpreted("explorer.html").read_text(encoding="utf-8")
+        if self.features.digest not in page:
+            raise InputError(f"{self.reports / 'explorer.html'} is of another SAE; {MAKE_ANEW}")
+        return page
+
+    @cached_property
+    def cfg(self) -> dict[str, Any]:
+        """The configuration of the corpus, as `get_experiment_cfg` takes it."""
+        from sae_kedro.activations.store import PLACE
         from sae_kedro.config import get_experiment_cfg
         from sae_kedro.keys import ExperimentConfig
 
@@ -95,12 +127,42 @@ class TrainedRun:
         cfg |= {"device": "auto", "data_root": str(self.root), "label_column": None}
         if self._given is None:
             cfg["cache_root"] = places.of_project()[1]
-        if self._corpus not in (None, ITS_OWN):
+        if self._corpus == INTERPRETED:
+            cfg |= self.features.summary.get("corpus", {})
+        elif self._corpus not in (None, ITS_OWN):
             defaults = get_experiment_cfg()
             cfg |= {key: defaults[key] for key in (*PLACE, "embedding_column")} | {"dataset_path": self._corpus}
         if cfg.get("dataset_path") is None:
             raise InputError(f"run {self.name!r} does not say which corpus its SAE is of; name one: --corpus DATASET")
-        return ActivationsStoreSBERT(None, get_experiment_cfg(**cfg))
+        return cfg
+
+    @cached_property
+    def store(self) -> ActivationsStoreSBERT:
+        """The corpus."""
+        from sae_kedro.activations.store import ActivationsStoreSBERT
+        from sae_kedro.config import get_experiment_cfg
+
+        return ActivationsStoreSBERT(None, get_experiment_cfg(**self.cfg))
+
+    @property
+    def setup(self) -> str:
+        """Python that makes `sae` and `store`."""
+        from sae_kedro.keys import TABLES
+
+        fields = TABLES["encode"].model_fields
+        own = {key: self.cfg[key] for key, field in fields.items() if self.cfg.get(key, field.default) != field.default}
+        own.pop("act_size", None)  # follows from the others
+        own["data_root"] = str(self.root.absolute())
+        given = ", ".join(f"{key}={value!r}" for key, value in own.items())
+        folder = self.root.absolute() / "06_models" / self.name
+        return f"sae = load_sae({str(folder)!r})\nstore = ActivationsStoreSBERT(None, get_experiment_cfg({given}))"
+
+    @cached_property
+    def rows(self) -> Rows:
+        """The rows of the corpus."""
+        from sae_kedro.interpretation.neighbours import Rows
+
+        return Rows(self.store, MEMORY)
 
     def encoded(self, texts: tuple[str, ...]) -> list[Item]:
         """Encode texts."""
@@ -114,16 +176,14 @@ class TrainedRun:
 
     def row(self, number: int) -> Item:
         """Take a row of the corpus."""
-        from sae_kedro.interpretation.neighbours import row
-
-        found = row(self.store, number)
+        found = self.rows[number]
         return Item(found.text, found.vector, number)
 
     def neighbours(self, item: Item, n: int) -> Iterator[Item]:
         """Find what is nearest to an item, but for itself."""
         from sae_kedro.interpretation.neighbours import neighbours
 
-        for found in neighbours(self.store, item.vector, n, item.text if item.row is None else item.row):
+        for found in neighbours(self.rows, item.vector, n, item.text if item.row is None else item.row):
             yield Item(found.text, found.vector, found.number)
 
     def explained(self, items: list[Item], difference: bool = False) -> Found:
@@ -134,6 +194,11 @@ class TrainedRun:
         explanation = way(self.sae, *(item.vector for item in items), labels=self.labels)
         latents = [term.latent for term in explanation.terms if term.latent is not None]
         return Found(items, explanation, [self._words(item, latents) for item in items])
+
+    def _interpreted(self, name: str) -> Path:
+        if not (file := self.reports / name).is_file():
+            raise InputError(f"there is no {file}; {MAKE_ANEW}")
+        return file
 
     def _words(self, item: Item, latents: list[int]) -> Highlights | None:
         from sae_kedro.interpretation.highlights import highlight

@@ -161,7 +161,8 @@ class Explorer:
         directions = self.sae.W_dec.detach().float().cpu().numpy()
         how, order = scales(self.sae, self.vectors), by_decile(table, self.codes.shape[0])
         blocks = {"features": packed_json(columns(table)), "groups": packed_json(groups(self.contrast))}
-        place = layout(directions, table["n_texts"].to_numpy())
+        there = {"x", "y"} <= set(table.columns)
+        place = table[["x", "y"]].to_numpy() if there else layout(directions, table["n_texts"].to_numpy())
         rounded, steps = packed_rows(directions)
         of_latents: dict[str, NDArray[Any]] = {
             "x": np.rint(place[:, 0] * 65535).astype(np.uint16),

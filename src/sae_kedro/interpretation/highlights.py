@@ -111,11 +111,11 @@ def _tokenised(sae: SAE, model: Any, text: str) -> tuple[dict[str, torch.Tensor]
     prompt = (model.prompts or {}).get(model.default_prompt_name or "", "")
     limits = [limit for limit in (sae.cfg.get("max_seq_length"), model.max_seq_length) if limit and limit < 1 << 30]
     given = {"truncation": bool(limits), "max_length": min(limits, default=None)}
-    tokens = model.tokenizer(prompt + text, **given, return_overflowing_tokens=True)
+    tokens = model.tokenizer(prompt + text, **given)
     first = tokens.encodings[0]
     spans: list[tuple[int, int] | None] = []
     for word in first.word_ids:
         start, end = first.word_to_chars(word) if word is not None else (0, 0)
         spans.append((start - len(prompt), end - len(prompt)) if start >= len(prompt) and end > start else None)
-    inputs = {key: torch.tensor([tokens[key][0]]) for key in model.tokenizer.model_input_names if key in tokens}
-    return inputs, spans, len(tokens.encodings) > 1
+    inputs = {key: torch.tensor([tokens[key]]) for key in model.tokenizer.model_input_names if key in tokens}
+    return inputs, spans, bool(first.overflowing)

@@ -6,7 +6,8 @@ from sae_kedro.corpora.opening import open_corpus
 from sae_kedro.errors import InputError
 from sae_kedro.interpretation.llm.client import language_model
 from sae_kedro.interpretation.llm.interview import Interview
-from sae_kedro.pipelines.interpret.nodes import answers_file
+from sae_kedro.interpretation.own_labels import read_own_labels
+from sae_kedro.pipelines.interpret.nodes import answers_file, own_labels_file
 from sae_kedro.pipelines.planned_run import PlannedRun
 from sae_kedro.pipelines.saved_sae import check_other_seed, check_saved
 from sae_kedro.pipelines.train.nodes import model_folder
@@ -24,8 +25,9 @@ def interpret_latents(run: PlannedRun) -> None:
 
 
 def interpret_trained(run: PlannedRun) -> None:
-    """Nobody else writes there; another seed can be loaded, and a language model asked, where keys name one."""
+    """Nobody else writes there; own labels can be read, another seed loaded, and a language model asked."""
     check_other_seed(run)
     run.writes.add(model_folder(run.cfg))
+    read_own_labels(own_labels_file(run.cfg))
     if (model := language_model(run.cfg)) is not None:
         Interview(model, answers_file(run.cfg)).check()

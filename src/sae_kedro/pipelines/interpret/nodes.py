@@ -12,6 +12,7 @@ from sae_kedro.pipelines.train.nodes import model_folder
 
 if TYPE_CHECKING:
     import numpy as np
+    import pandas as pd
     from numpy.typing import NDArray
 
     from sae_kedro.activations.store import ActivationsStoreSBERT
@@ -51,9 +52,12 @@ def _interpreted(
 ) -> Features:
     from sae_kedro.corpora.opening import brings_embeddings
     from sae_kedro.evaluation.measures.stability import load_other_seed
+    from sae_kedro.explorer.atlas import with_places
     from sae_kedro.interpretation.interpret import FEWEST_TEXTS, interpret
     from sae_kedro.interpretation.llm.client import language_model
     from sae_kedro.interpretation.llm.labelling import label_with_llm
+    from sae_kedro.interpretation.own_labels import read_own_labels, with_own_labels
+    from sae_kedro.pipelines.planned_run import CORPUS_KEYS
 
     codes, vectors = coded.codes, coded.vectors
     texts: list[str] | None = [text for text in coded.texts if text is not None]
@@ -69,15 +73,25 @@ def _interpreted(
 
     other = load_other_seed(cfg) if cfg["stability_path"] is not None else None
     features = interpret(sae, codes, texts, vectors, encode, other_seed=other)
-    if texts is None or (model := language_model(cfg)) is None:
-        return features
-    limits = {"n_latents": cfg["llm_latents"], "n_texts": cfg["llm_texts"], "token_limit": cfg["llm_token_limit"]}
-    return label_with_llm(features, sae, codes, texts, vectors, model, answers_file(cfg), **limits)
+    if texts is not None and (model := language_model(cfg)) is not None:
+        limits = {"n_latents": cfg["llm_latents"], "n_texts": cfg["llm_texts"], "token_limit": cfg["llm_token_limit"]}
+        features = label_with_llm(features, sae, codes, texts, vectors, model, answers_file(cfg), **limits)
+    features = with_own_labels(features, read_own_labels(own_labels_file(cfg), features.digest))
+    features = with_places(features, sae)
+    features.summary["corpus"] = {key: cfg[key] for key in (*CORPUS_KEYS, "num_examples")}
+    return features
 
 
 def answers_file(cfg: dict[str, Any]) -> Path:
     """Return where answers of a language model are kept."""
     return _reports(cfg) / "llm_answers.jsonl"
+
+
+def map_texts(coded: Coded, features: Features) -> pd.DataFrame:
+    """Put texts where their features are."""
+    from sae_kedro.explorer.atlas import text_map
+
+    return text_map(features, coded.codes, coded.texts)
 
 
 def draw_explorer(cfg: dict[str, Any], sae: SAE, coded: Coded, features: Features) -> str:
@@ -113,6 +127,11 @@ def _of_this_sae(cfg: dict[str, Any], name: str) -> Path | None:
 
 def _reports(cfg: dict[str, Any]) -> Path:
     return Path(cfg["data_root"], "08_reporting", run_folder(cfg))
+
+
+def own_labels_file(cfg: dict[str, Any]) -> Path:
+    """Return where labels of a person are kept."""
+    return _reports(cfg) / "own_labels.jsonl"
 
 
 def show_features(features: Features) -> str:

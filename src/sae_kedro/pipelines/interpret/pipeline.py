@@ -1,4 +1,4 @@
-"""cfg, sae, activations_store -> features, the best of them as a text, and a page to explore them."""
+"""cfg, sae, activations_store -> features, the best of them, texts on their map, and a page to explore them."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ def create_pipeline(after_training: bool = False) -> Pipeline:
         [
             Node(nodes.code_corpus, ["sae", "activations_store"], "coded", name="code_corpus"),
             Node(interpret, ["cfg", "sae", "activations_store", "coded"], "features", name=interpret.__name__),
+            Node(nodes.map_texts, ["coded", "features"], "text_map", name="map_texts"),
             Node(nodes.show_features, "features", "best_features", name="show_features"),
             Node(nodes.draw_explorer, ["cfg", "sae", "coded", "features"], "explorer", name="draw_explorer"),
         ],
