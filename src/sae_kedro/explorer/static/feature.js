@@ -4,7 +4,7 @@ const SCORES = [
   ['label_auroc', 'its label', true], ['keywords_auroc', 'its keywords'], ['label_auroc_15', 'its label, 15 keywords'], ['nearest_auroc', 'label of the nearest latent'],
   ['floor_auroc', 'label of another latent'], ['centroid_auroc', 'closeness to its texts'],
 ]
-const SOURCES = {keywords: 'label by words', llm: `label by a language model${index.summary.llm ? `, ${index.summary.llm.model}` : ''}`, own: 'label by a person'}
+const SOURCES = {keywords: 'label by words', llm: `label by a language model${index.summary.llm ? `, ${index.summary.llm.model}` : ''}`, person: 'label by a person'}
 const PLAIN = [
   ['precision', 'precision of the label'], ['recall', 'recall of the label'], ['f1', 'F1'], ['cohesion', 'cohesion of its texts (mean cosine)'],
   ['stability', 'stability: cosine with its nearest in another seed'],
