@@ -126,7 +126,7 @@ def test_the_page_knows_its_server_and_reaches_nobody_else(client, run):
     assert "connect-src 'self'" in policy and "default-src 'none'" in policy and "frame-ancestors 'none'" in policy
     assert "unsafe" not in policy and policy.removesuffix("; frame-ancestors 'none'") in reply.text
     assert reply.headers["x-content-type-options"] == "nosniff" and reply.headers["cache-control"] == "no-store"
-    assert "sae-kedro-server" not in run.page and "connect-src 'none'" in run.page
+    assert '<meta name="sae-kedro-server"' not in run.page and "connect-src 'none'" in run.page
     with pytest.raises(InputError, match="no page of this version"):
         live_page("<!doctype html><title>another</title>", TOKEN)
 
