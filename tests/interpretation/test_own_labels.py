@@ -72,6 +72,8 @@ def test_own_labels_win_and_say_so(features):
     assert found.together.loc[0, ["label_a", "label_b"]].tolist() == ["files", "mine"]
     assert features.table["label"].tolist()[0] == "files" and "label_source" not in features.table
     assert list(found.table)[:3] == ["latent", "label", "label_source"]
+    named = found.table.assign(patterns=[["file"], [], []], weights=[[2.0], [], []])
+    assert Features(named, "aa").search("Mine, and files")[["latent", "score"]].values.tolist() == [[0, 2], [1, 1]]
 
 
 def test_without_any_the_source_is_told_all_the_same(features):

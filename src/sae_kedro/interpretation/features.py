@@ -113,17 +113,24 @@ class Features:
         return list(self.table.at[latent, "top_texts"])
 
     def search(self, query: str, n: int = 10) -> pd.DataFrame:
-        """Find latents by words: those whose keywords weigh most in the query.
+        """Find latents by words: those whose keywords weigh most in the query, or whose label, if it is none of them.
 
         Returns:
             At most `n` rows of the table with a column `score`, the best first.
         """
-        single = re.findall(r"\w+", query.lower())
+        single = _words(query)
         words = [*single, *map(" ".join, pairwise(single))]
+        table = self.table
         score = [
             sum(w for pattern, w in zip(patterns, weights, strict=True) if any(alike(pattern, word) for word in words))
-            for patterns, weights in zip(self.table["patterns"], self.table["weights"], strict=True)
+            for patterns, weights in zip(table["patterns"], table["weights"], strict=True)
         ]
+        if "label_source" in table:  # labels by a language model or a person have words of their own
+            given = table["label"].where(table["label_source"] != "keywords").fillna("")
+            score = [
+                s + sum(any(alike(w, word) for w in _words(label)) for word in single)
+                for s, label in zip(score, given, strict=True)
+            ]
         return _best(self.table.assign(score=score).query("score > 0"), "score", n)
 
     def search_by_meaning(self, query: str, sae: SAE, encode: Encode, n: int = 10) -> pd.DataFrame:
@@ -156,6 +163,10 @@ class Features:
         self.check(sae)
         codes = sae.transform(np.asarray(encode([text])))
         return _best(self.table.loc[codes.indices].assign(activation=codes.data), "activation", n)
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"\w+", text.lower())
 
 
 def _best(table: pd.DataFrame, column: str, n: int) -> pd.DataFrame:
