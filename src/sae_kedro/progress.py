@@ -19,7 +19,7 @@ class ShowProgress:
     def before_pipeline_run(self, pipeline: Any, catalog: Any) -> None:
         """Count the steps."""
         self._done, self._total, self._catalog = 0, len(pipeline.nodes), catalog
-        self._results: dict[str, tuple[Any, Any]] = {}
+        self._results: list[tuple[Any, Any]] = []
 
     @hook_impl
     def before_node_run(self, node: Any) -> None:
@@ -32,14 +32,13 @@ class ShowProgress:
         """Remember the results."""
         metadata = getattr(self._catalog.get(dataset_name), "metadata", None)
         if isinstance(metadata, dict) and metadata.get("echo"):
-            self._results[dataset_name] = data, metadata["echo"]
+            self._results.append((data, metadata["echo"]))
 
     @hook_impl
     def after_pipeline_run(self) -> None:
-        """Print them, in the order of the catalog."""
-        for name in self._catalog:
-            if name in self._results:
-                _echo(*self._results[name])
+        """Print them."""
+        for data, how in self._results:
+            _echo(data, how)
 
 
 def _echo(data: Any, how: Any) -> None:
