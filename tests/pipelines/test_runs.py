@@ -55,9 +55,8 @@ def test_registered_pipelines():
     meaning = {"codes", "interpret", "contrast", "predict"}
     assert set(pipelines) == {"encode", "train", "evaluate", "compare", "__default__"} | meaning
     added = {node.name for node in (pipelines["__default__"] - pipelines["train"]).nodes}
-    assert added == {
-        f"interpret.{name}" for name in ("code_corpus", "interpret_trained", "show_features", "draw_explorer")
-    }
+    of_interpret = ("code_corpus", "interpret_trained", "show_features", "map_texts", "draw_explorer")
+    assert added == {f"interpret.{name}" for name in of_interpret}
 
 
 def test_every_node_is_named_after_its_function():
