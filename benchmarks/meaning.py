@@ -17,12 +17,12 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from scipy import sparse
 
 from benchmarks.ours import embedded
 from benchmarks.run import HERE, PEERS, Worker
 from sae_kedro import SAE, sae_classes
+from sae_kedro.evaluation.measures.stability import found_again
 from sae_kedro.interpretation.interpret import interpret
 
 LIBRARIES = ("sae_kedro", "dictionary_learning", "hypothesaes", "sae_lens")
@@ -116,11 +116,8 @@ def meaning(path: Path, others: list[Path], texts: list[str], vectors: np.ndarra
         (file["data"], file["indices"], file["indptr"]), shape=(len(texts), len(directions)), dtype=np.float32
     )
     features = interpret(with_directions(directions, k), codes, texts, vectors)
-    living = F.normalize(directions[features.table["n_texts"].to_numpy(copy=True) > 0], dim=1)
-    cosines = [
-        (living @ F.normalize(torch.from_numpy(np.load(other)["directions"]), dim=1).t()).amax(dim=1)
-        for other in others
-    ]
+    living = directions[features.table["n_texts"].to_numpy(copy=True) > 0]
+    cosines = [found_again(living, torch.from_numpy(np.load(other)["directions"])) for other in others]
     scores = {key: features.summary[key] for key in COLUMNS if key in features.summary}
     return {
         **scores,

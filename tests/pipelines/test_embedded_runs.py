@@ -60,6 +60,9 @@ def test_an_array_trains_evaluates_and_goes_on(given, tmp_path, caplog):
     run_session("train", **own | {"num_examples": None}, checkpoint_every=40, resume=True)
     assert (tmp_path / "06_models" / "topk" / "sae_weights.safetensors").read_bytes() == weights
     assert run_command("--env=test", "--from-nodes=evaluate_sae", **own).exit_code == 0
+    wordless = run_command("--env=test", "--pipelines=interpret", **own)
+    said = f"interpret needs texts, and {given / 'vectors.npy'} holds embeddings alone; give the texts as dataset_path"
+    assert wordless.exit_code == 1 and wordless.output.startswith(f"Error: {said}")
     other = run_command("--env=test", "--pipelines=evaluate", **own | {"act_size": 16})
     size = "whose embeddings have size 24; leave act_size at null"
     assert other.output == f"Error: act_size=16 does not match {given / 'vectors.npy'}, {size}\n"

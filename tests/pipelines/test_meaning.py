@@ -6,12 +6,14 @@ import re
 
 import pandas as pd
 import pytest
+import torch
 
 from llm_server import LLMServer
 from running import copy_project, run_command, run_session
 from sae_kedro import load_sae
 from sae_kedro.interpretation.features import Features
 from sae_kedro.interpretation.own_labels import add_own_label
+from sae_kedro.pipelines.groups import labels_of
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +126,17 @@ def test_predict_finds_few_features_and_what_they_gain(given, interpreted):
     told = (reporting(given) / "predict.txt").read_text()
     assert told.splitlines()[0] in output and told.startswith("some, on unseen texts: ")
     assert (reporting(given) / "predict_scores.json").is_file()
+
+
+def test_names_of_another_sae_are_not_taken(given, interpreted, caplog):
+    sae = load_sae(given["data_root"] / "06_models" / "topk")
+    cfg = sae.cfg | {"data_root": str(given["data_root"])}
+    assert labels_of(cfg, sae)[0] == Features.load(reporting(given), sae).labels
+    caplog.clear()
+    with torch.no_grad():
+        sae.W_dec[0] *= -1
+    assert labels_of(cfg, sae) == ({}, {})
+    assert "Latents have numbers for names: these features are of another SAE" in caplog.text
 
 
 def test_the_explorer_holds_what_earlier_runs_found_of_this_sae(given, interpreted):
